@@ -1,0 +1,94 @@
+//! The command line.
+
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Backup, proof and recovery of a Zotonic site, on a machine with or without Zotonic.
+///
+/// Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 wrong password, 4 damaged.
+#[derive(Parser)]
+#[command(version)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Make a backup of a site: database, configuration and media files
+    Backup {
+        /// The site: where its things are
+        #[arg(long, value_name = "SITE.TOML")]
+        config: PathBuf,
+        /// Leave out the media files
+        #[arg(long)]
+        database_only: bool,
+        /// Print the result for a program to read
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the backups that there are
+    List {
+        #[command(flatten)]
+        from: Where,
+        /// Print the result for a program to read
+        #[arg(long)]
+        json: bool,
+    },
+    /// Prove that backups are whole: hash, authentication, gzip, and the structure inside
+    Verify {
+        /// Which ones; all when none is named
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+        #[command(flatten)]
+        from: Where,
+        /// The file with the password of encrypted backups. Without it: that of SITE.TOML, else it is
+        /// asked for
+        #[arg(long, value_name = "FILE")]
+        password_file: Option<PathBuf>,
+        /// Print the result for a program to read
+        #[arg(long)]
+        json: bool,
+    },
+    /// Decrypt one file of a backup
+    ///
+    /// The output appears when all of the file has authenticated, and only then. Unpack it with
+    /// gunzip, tar and psql.
+    Decrypt {
+        /// The encrypted file
+        file: PathBuf,
+        /// Where to; by default the name of FILE without .enc
+        #[arg(short, long, value_name = "OUT")]
+        output: Option<PathBuf>,
+        /// The file with the password; without it the password is asked for
+        #[arg(long, value_name = "FILE")]
+        password_file: Option<PathBuf>,
+        /// Replace the output when it exists
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+/// Which backups are meant.
+#[derive(clap::Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Where {
+    /// The site that they are of
+    #[arg(long, value_name = "SITE.TOML")]
+    pub(crate) config: Option<PathBuf>,
+    /// The folder that they are in
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+impl Command {
+    /// Whether a program reads the output.
+    pub(crate) fn is_json(&self) -> bool {
+        match self {
+            Self::Backup { json, .. } | Self::List { json, .. } | Self::Verify { json, .. } => {
+                *json
+            }
+            Self::Decrypt { .. } => false,
+        }
+    }
+}

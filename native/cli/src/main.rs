@@ -1,0 +1,183 @@
+//! `zbackup`: backup, proof and recovery of a Zotonic site from a shell.
+
+mod args;
+mod progress;
+mod show;
+
+use args::{Args, Command, Where};
+use clap::Parser;
+use progress::Terminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use zbackup_core::error::{Error, ErrorKind, Result};
+use zbackup_core::progress::{Cancel, Monitor, NoProgress, Progress};
+use zbackup_core::secret::{Password, Secret};
+use zbackup_core::site::Site;
+use zbackup_core::stream::{Encryption, decrypt_file};
+use zbackup_core::{backup, list, verify};
+
+/// Everything was done.
+const DONE: u8 = 0;
+/// Something could not be done.
+const FAILED: u8 = 1;
+/// The command, the configuration or what it needs is wrong. Also clap's code for wrong arguments.
+const USAGE: u8 = 2;
+/// The password does not open the file.
+const WRONG_PASSWORD: u8 = 3;
+/// A file is not what it was.
+const DAMAGED: u8 = 4;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let cancel = Cancel::default();
+    let on_signal = cancel.clone();
+    // Without a handler an interrupt just ends the process: the next one cleans up what is left.
+    let _ = ctrlc::set_handler(move || on_signal.cancel());
+    let code = match run(&args, cancel) {
+        Ok(code) => code,
+        Err(error) => {
+            if args.command.is_json() {
+                show::json(&serde_json::json!({
+                    "error": error.kind().name(),
+                    "message": error.to_string(),
+                }));
+            } else {
+                eprintln!("zbackup: {error}");
+            }
+            exit_code(&error)
+        }
+    };
+    ExitCode::from(code)
+}
+
+fn exit_code(error: &Error) -> u8 {
+    match error.kind() {
+        ErrorKind::Usage | ErrorKind::NoPassword => USAGE,
+        ErrorKind::WrongPassword => WRONG_PASSWORD,
+        ErrorKind::Damaged => DAMAGED,
+        _ => FAILED,
+    }
+}
+
+fn run(args: &Args, cancel: Cancel) -> Result<u8> {
+    let progress: Arc<dyn Progress> = if args.command.is_json() {
+        Arc::new(NoProgress)
+    } else {
+        Arc::new(Terminal::new())
+    };
+    let monitor = Monitor::new(progress, cancel);
+    match &args.command {
+        Command::Backup {
+            config,
+            database_only,
+            json,
+        } => {
+            let site = read_site(config)?;
+            let options = backup::Options {
+                database_only: *database_only,
+                day: None,
+            };
+            let report = backup::run(&site, options, &monitor)?;
+            drop(monitor);
+            if *json {
+                show::json(&report);
+            } else {
+                show::report(&report, site.encryption.is_some());
+            }
+            Ok(DONE)
+        }
+        Command::List { from, json } => {
+            let (folder, _) = folder(from)?;
+            let listing = list::run(&folder)?;
+            if *json {
+                show::json(&listing);
+            } else {
+                show::listing(&listing, &folder);
+            }
+            Ok(DONE)
+        }
+        Command::Verify {
+            names,
+            from,
+            password_file,
+            json,
+        } => {
+            let (folder, site) = folder(from)?;
+            let password = match (password_file, &site) {
+                (Some(file), _) => Some(Password::from_file(file)?),
+                (None, Some(site)) => site.password()?,
+                (None, None) => None,
+            };
+            let prove =
+                |password: Option<&Password>| verify::run(&folder, names, password, &monitor);
+            let verified = match prove(password.as_ref()) {
+                Err(Error::PasswordRequired(file)) => prove(Some(&ask_password(file)?)),
+                other => other,
+            }?;
+            drop(monitor);
+            if *json {
+                show::json(&verified);
+            } else {
+                show::verified(&verified);
+            }
+            let is_proven = verified.iter().all(|backup| backup.ok);
+            Ok(if is_proven { DONE } else { DAMAGED })
+        }
+        Command::Decrypt {
+            file,
+            output,
+            password_file,
+            force,
+        } => {
+            let password = match password_file {
+                Some(file) => Password::from_file(file)?,
+                None => ask_password(file.clone())?,
+            };
+            let opened = decrypt_file(file, output.as_deref(), &password, *force, &monitor)?;
+            drop(monitor);
+            println!("decrypted to {}", opened.output.display());
+            if opened.encryption == Encryption::Z1 {
+                eprintln!(
+                    "zbackup: note: this file was encrypted by Zotonic's own module, whose format cannot \
+                     show whether it was changed; check it with: gunzip -t"
+                );
+            }
+            Ok(DONE)
+        }
+    }
+}
+
+fn read_site(config: &std::path::Path) -> Result<Site> {
+    let site = Site::from_file(config)?;
+    if site.holds_secret() && show::is_open_to_others(config) {
+        eprintln!(
+            "zbackup: warning: {} holds a password and others can read it: chmod 600 it",
+            config.display()
+        );
+    }
+    Ok(site)
+}
+
+/// The backup folder, and the site where it is known.
+fn folder(from: &Where) -> Result<(PathBuf, Option<Site>)> {
+    match (&from.config, &from.dir) {
+        (Some(config), _) => {
+            let site = read_site(config)?;
+            Ok((site.backup_dir.clone(), Some(site)))
+        }
+        (None, Some(dir)) => Ok((dir.clone(), None)),
+        (None, None) => Err(Error::Usage("give --config or --dir".into())),
+    }
+}
+
+/// Asks for the password on the terminal, without showing it.
+fn ask_password(file: PathBuf) -> Result<Password> {
+    match rpassword::prompt_password(format!("Password of {}: ", file.display())) {
+        Ok(password) => Password::new(Secret::new(password.into_bytes())),
+        Err(_) => Err(Error::Usage(format!(
+            "{} is encrypted, and there is no terminal to ask for its password: use --password-file",
+            file.display()
+        ))),
+    }
+}

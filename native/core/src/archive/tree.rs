@@ -1,0 +1,189 @@
+//! Walks a folder, in the order of its names, without following a symbolic link out of it.
+//!
+//! Every folder is opened relative to the one above it, so that no path is too long and none can be
+//! swapped for a link on the way.
+
+use super::Skipped;
+use crate::error::{Error, Result};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, openat, statat};
+use rustix::io::Errno;
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+/// Folders of one path that are open at the same time. Those above are opened again on the way back.
+const OPEN_FOLDERS: usize = 64;
+
+/// Something in a folder.
+pub(super) struct Node<'a> {
+    /// Its path below the root of the walk.
+    pub(super) path: &'a [u8],
+    /// The folder that it is in.
+    pub(super) folder: BorrowedFd<'a>,
+    /// Its name there.
+    pub(super) name: &'a CStr,
+    /// What it is.
+    pub(super) stat: Stat,
+}
+
+impl Node<'_> {
+    pub(super) fn file_type(&self) -> FileType {
+        FileType::from_raw_mode(self.stat.st_mode)
+    }
+}
+
+/// What a folder holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct TreeSize {
+    /// Sum of the lengths of its regular files.
+    pub(crate) bytes: u64,
+    /// Number of things in it.
+    pub(crate) entries: u64,
+}
+
+/// Measures what is in a folder.
+///
+/// # Errors
+/// `Io` when the folder itself cannot be read. What is in it is passed over where it cannot be.
+pub(crate) fn measure(root: &Path) -> Result<TreeSize> {
+    let mut size = TreeSize::default();
+    let mut unread = Vec::new();
+    walk(root, &mut unread, &mut |node, _| {
+        size.entries += 1;
+        if node.file_type() == FileType::RegularFile {
+            size.bytes += length(&node.stat);
+        }
+        Ok(())
+    })?;
+    Ok(size)
+}
+
+/// The length of a file. The operating system gives it as a signed number.
+pub(super) fn length(stat: &Stat) -> u64 {
+    u64::try_from(stat.st_size).unwrap_or(0)
+}
+
+struct Frame {
+    /// Length of this folder's path, with the slash after it.
+    prefix: usize,
+    folder: Option<OwnedFd>,
+    names: std::vec::IntoIter<CString>,
+}
+
+/// Calls `visit` for everything below `root`: a folder before what is in it, names in the order of
+/// their bytes. What cannot be read is added to `skipped`.
+///
+/// # Errors
+/// `Io` when `root` cannot be read; what `visit` returns.
+pub(super) fn walk(
+    root: &Path,
+    skipped: &mut Vec<Skipped>,
+    visit: &mut dyn FnMut(&Node<'_>, &mut Vec<Skipped>) -> Result<()>,
+) -> Result<()> {
+    // The root itself may be a symbolic link: that is how it was configured.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let top = openat(CWD, root, flags, Mode::empty())
+        .and_then(|folder| Ok((names(&folder)?, folder)))
+        .map_err(|errno| Error::io("cannot read the folder", root)(errno.into()))?;
+    let mut path = Vec::new();
+    let mut stack = vec![Frame {
+        prefix: 0,
+        folder: Some(top.1),
+        names: top.0.into_iter(),
+    }];
+    while let Some(depth) = stack.len().checked_sub(1) {
+        let frame = &mut stack[depth];
+        path.truncate(frame.prefix);
+        let Some(name) = frame.names.next() else {
+            stack.pop();
+            continue;
+        };
+        if frame.folder.is_none() {
+            match reopen(root, &path) {
+                Ok(folder) => frame.folder = Some(folder),
+                Err(errno) => {
+                    skipped.push(unreadable(&path, errno));
+                    stack.pop();
+                    continue;
+                }
+            }
+        }
+        let Some(folder) = &frame.folder else {
+            continue;
+        };
+        path.extend_from_slice(name.as_bytes());
+        let stat = match statat(folder, &name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => stat,
+            Err(errno) => {
+                skipped.push(unreadable(&path, errno));
+                continue;
+            }
+        };
+        let node = Node {
+            path: &path,
+            folder: folder.as_fd(),
+            name: &name,
+            stat,
+        };
+        visit(&node, skipped)?;
+        if node.file_type() == FileType::Directory {
+            match open_folder(folder, &name).and_then(|folder| Ok((names(&folder)?, folder))) {
+                Ok((names, folder)) => {
+                    path.push(b'/');
+                    stack.push(Frame {
+                        prefix: path.len(),
+                        folder: Some(folder),
+                        names: names.into_iter(),
+                    });
+                    if let Some(above) = stack.len().checked_sub(OPEN_FOLDERS + 1) {
+                        stack[above].folder = None;
+                    }
+                }
+                Err(errno) => skipped.push(unreadable(&path, errno)),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Why something in a folder could not be read, for the report.
+pub(super) fn unreadable(path: &[u8], errno: Errno) -> Skipped {
+    match errno {
+        Errno::NOENT => Skipped::new(path, "it vanished while the backup was made"),
+        Errno::ACCESS | Errno::PERM => Skipped::new(path, "it may not be read: permission denied"),
+        errno => Skipped::new(path, format!("it cannot be read: {errno}")),
+    }
+}
+
+fn open_folder(parent: impl AsFd, name: &CStr) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    openat(parent, name, flags, Mode::empty())
+}
+
+/// Opens the folder at `path` below `root`, one step at a time.
+fn reopen(root: &Path, path: &[u8]) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut folder = openat(CWD, root, flags, Mode::empty())?;
+    for name in path
+        .split(|&byte| byte == b'/')
+        .filter(|name| !name.is_empty())
+    {
+        let name = CString::new(name).map_err(|_| Errno::INVAL)?;
+        folder = open_folder(&folder, &name)?;
+    }
+    Ok(folder)
+}
+
+/// The names in a folder, in the order of their bytes.
+fn names(folder: &OwnedFd) -> rustix::io::Result<Vec<CString>> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name != c"." && name != c".." {
+            names.push(name.to_owned());
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
+}

@@ -1,0 +1,282 @@
+//! Makes a backup of a site: database, configuration, media.
+
+use crate::archive::{Packer, Skipped, measure};
+use crate::catalog::{BackupFolder, BackupName, Entry, Part, PartName, StoredPart};
+use crate::database;
+use crate::error::{Error, Result};
+use crate::progress::{Monitor, Phase};
+use crate::schedule;
+use crate::site::Site;
+use crate::stream::{Effort, Sealer, StreamWriter};
+use jiff::Timestamp;
+use jiff::civil::Date;
+use serde::Serialize;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// What kind of backup to make.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Leave out the media files. Those that a backup of the same name has are kept.
+    pub database_only: bool,
+    /// The day that the backup is of, which names it; today when none is given. A nightly backup that
+    /// is made late is still of its night ([`schedule::due`]).
+    pub day: Option<Date>,
+}
+
+/// A backup that was made.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// The backup, as it is in the list.
+    pub backup: Entry,
+    /// What is in the parts that were made now.
+    pub made: Vec<Made>,
+    /// What is not in the backup as it was on the disk.
+    pub skipped: Vec<Skipped>,
+    /// What a person should look at, though the backup is good.
+    pub warnings: Vec<String>,
+}
+
+/// A part that was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Made {
+    /// Which one.
+    pub part: Part,
+    /// Its file.
+    pub file: PartName,
+    /// Length of what was read.
+    pub source_bytes: u64,
+    /// Length of the file.
+    pub size: u64,
+    /// How long it took, in milliseconds.
+    pub duration_ms: u64,
+}
+
+/// Makes a backup and puts it in the place of the one of the same name, when all of it is safe on the
+/// disk.
+///
+/// # Errors
+/// Any of [`Error`]; the backups that were there before are untouched then.
+pub fn run(site: &Site, options: Options, monitor: &Monitor) -> Result<Report> {
+    let began = Instant::now();
+    let now = Timestamp::now();
+    let zone = site.time_zone()?;
+    let day = options.day.unwrap_or_else(|| zone.to_datetime(now).date());
+    let name = BackupName::try_from(schedule::backup_name(site.site.as_str(), day))
+        .map_err(Error::Usage)?;
+    let password = site.password()?;
+    let config = config_entries(site)?;
+    let media = match &site.media_dir {
+        Some(media) if !options.database_only => {
+            outside(&site.backup_dir, media)?;
+            Some((media, measure(media)?))
+        }
+        _ => None,
+    };
+    if site.database.is_none() && media.is_none() && config.is_empty() {
+        return Err(Error::Usage(
+            "there is nothing to back up: no database, no media and no configuration is given"
+                .into(),
+        ));
+    }
+
+    let folder = BackupFolder::open(&site.backup_dir)?;
+    let (catalog, aside) = folder.catalog()?;
+    monitor.check()?;
+    let sealer = password.as_ref().map(Sealer::new).transpose()?;
+    let mut making = Making {
+        folder: &folder,
+        name: &name,
+        timestamp: now.as_second(),
+        sealer,
+        monitor,
+        made: Vec::new(),
+        skipped: Vec::new(),
+        warnings: Vec::new(),
+    };
+    if let Some(aside) = aside {
+        making.warnings.push(format!(
+            "backup.json was damaged; it is kept as {} and a new list was begun",
+            aside.display()
+        ));
+    }
+
+    let database = site
+        .database
+        .as_ref()
+        .map(|database| {
+            making.part(Part::Database, None, |out, making| {
+                let warning = database::dump(database, out, making.monitor)?;
+                making.warnings.extend(warning);
+                Ok(())
+            })
+        })
+        .transpose()?;
+    let config = (!config.is_empty())
+        .then(|| {
+            making.part(Part::Config, None, |out, making| {
+                let mut packer = Packer::new(out, making.monitor);
+                for (path, name) in &config {
+                    if path.is_dir() {
+                        packer.folder(path, name.as_bytes())?;
+                    } else {
+                        packer.file(path, name.as_bytes())?;
+                    }
+                }
+                making.skipped.extend(packer.finish()?);
+                Ok(())
+            })
+        })
+        .transpose()?;
+    let files = media
+        .map(|(media, size)| {
+            making.part(Part::Files, Some(size.bytes), |out, making| {
+                let mut packer = Packer::new(out, making.monitor);
+                packer.folder(media, b"")?;
+                making.skipped.extend(packer.finish()?);
+                Ok(())
+            })
+        })
+        .transpose()?;
+
+    // The last chance: from here on it is decided.
+    monitor.check()?;
+    let before = catalog.get(&name).filter(|_| options.database_only);
+    let kept = before.and_then(|before| {
+        let file = before.files?;
+        let made = before.files_timestamp.unwrap_or(before.timestamp);
+        let is_there = site.backup_dir.join(file.file.as_str()).is_file();
+        is_there.then_some((file, made))
+    });
+    let (kept, files_timestamp) = kept.unzip();
+    let Making {
+        made,
+        skipped,
+        warnings,
+        ..
+    } = making;
+    let backup = Entry::new(
+        name.clone(),
+        now.as_second(),
+        [database, config, files.or(kept)],
+        files_timestamp,
+        password.is_some(),
+        began.elapsed(),
+    );
+    let staged: Vec<PartName> = made.iter().map(|made| made.file.clone()).collect();
+    folder.commit(catalog, backup.clone(), &staged)?;
+    Ok(Report {
+        backup,
+        made,
+        skipped,
+        warnings,
+    })
+}
+
+struct Making<'a> {
+    folder: &'a BackupFolder,
+    name: &'a BackupName,
+    timestamp: i64,
+    sealer: Option<Sealer>,
+    monitor: &'a Monitor,
+    made: Vec<Made>,
+    skipped: Vec<Skipped>,
+    warnings: Vec<String>,
+}
+
+impl Making<'_> {
+    /// Stages the file of a part: `fill` writes what is in it.
+    fn part(
+        &mut self,
+        part: Part,
+        total: Option<u64>,
+        fill: impl FnOnce(&mut StreamWriter, &mut Self) -> Result<()>,
+    ) -> Result<StoredPart> {
+        let began = Instant::now();
+        let (phase, effort) = match part {
+            Part::Database => (Phase::Database, Effort::Thorough),
+            Part::Config => (Phase::Config, Effort::Thorough),
+            Part::Files => (Phase::Files, Effort::Quick),
+        };
+        self.monitor.begin(phase, total)?;
+        let file = part.file_name(self.name, self.sealer.is_some());
+        let mut out = StreamWriter::create(
+            &self.folder.staged(&file)?,
+            effort,
+            self.sealer.as_ref(),
+            &part.context(self.name, self.timestamp),
+        )?;
+        fill(&mut out, self)?;
+        let source_bytes = out.source_bytes();
+        let stored = out.finish()?;
+        self.made.push(Made {
+            part,
+            file: file.clone(),
+            source_bytes,
+            size: stored.size,
+            duration_ms: millis(began.elapsed()),
+        });
+        Ok(StoredPart {
+            file,
+            sha256: Some(stored.sha256),
+            size: Some(stored.size),
+        })
+    }
+}
+
+pub(crate) fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The configuration and security files, each with its name in the archive:
+/// `config-<site>/config/priv/<file>`, `config-<site>/config/config.d/…`, `config-<site>/security/…`.
+fn config_entries(site: &Site) -> Result<Vec<(PathBuf, String)>> {
+    let mut entries = Vec::new();
+    let mut seen: HashMap<String, &Path> = HashMap::new();
+    for path in &site.config_files {
+        let name = config_name(path)
+            .ok_or_else(|| Error::Usage(format!("{} is not the name of a file", path.display())))?;
+        if let Some(other) = seen.insert(name.clone(), path) {
+            return Err(Error::Usage(format!(
+                "{} and {} would both be stored as {name}",
+                other.display(),
+                path.display()
+            )));
+        }
+        entries.push((path.clone(), format!("config-{}/config/{name}", site.site)));
+    }
+    if let Some(security) = &site.security_dir {
+        entries.push((security.clone(), format!("config-{}/security/", site.site)));
+    }
+    Ok(entries)
+}
+
+/// Where a configuration file is stored: below `config.d/` when that is where it is from, else in
+/// `priv/`.
+fn config_name(path: &Path) -> Option<String> {
+    let names: Option<Vec<&str>> = path.iter().map(|name| name.to_str()).collect();
+    let names = names?;
+    let file = path.file_name()?.to_str()?;
+    let folders = &names[..names.len() - 1];
+    Some(match folders.iter().rposition(|name| *name == "config.d") {
+        Some(at) => names[at..].join("/"),
+        None => format!("priv/{file}"),
+    })
+}
+
+/// A backup folder inside of the media folder would be backed up with it, and grow every night.
+fn outside(backups: &Path, media: &Path) -> Result<()> {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let media_real = media
+        .canonicalize()
+        .map_err(Error::io("cannot read the media folder", media))?;
+    if real(backups).starts_with(media_real) {
+        return Err(Error::Usage(format!(
+            "the backup folder {} is inside of the media folder {}: choose another",
+            backups.display(),
+            media.display()
+        )));
+    }
+    Ok(())
+}

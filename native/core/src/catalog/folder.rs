@@ -1,0 +1,299 @@
+//! How a new backup becomes the current one of its name: all of it or nothing, whenever the machine
+//! stops.
+//!
+//! Files are staged in `.staging/` and synced, the new list with them. Then `.staging/commit.json`
+//! appears, which says what is to be renamed and removed: from there on the new backup is decided.
+//! Renaming and removing can be done again from the start as often as it takes, and whoever opens the
+//! folder next does so. Without a `commit.json`, what is staged was not finished and goes.
+
+use super::{Catalog, Entry, FILE_NAME, PartName};
+use crate::durable::sync_folder;
+use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+const LOCK: &str = ".zbackup.lock";
+const STAGING: &str = ".staging";
+const COMMIT: &str = "commit.json";
+
+/// A backup folder that this process alone may change. The lock goes with the process, however that
+/// ends.
+#[derive(Debug)]
+pub struct BackupFolder {
+    path: PathBuf,
+    _lock: Lock,
+}
+
+/// What was decided: names in the folder.
+#[derive(Serialize, Deserialize)]
+struct Commit {
+    /// From the staging folder, in this order.
+    rename: Vec<String>,
+    /// Afterwards.
+    remove: Vec<String>,
+}
+
+impl BackupFolder {
+    /// Makes the folder where it is missing, locks it, and finishes or undoes what an earlier process
+    /// left.
+    ///
+    /// # Errors
+    /// `InProgress` when another job has it; `Io`.
+    pub fn open(path: &Path) -> Result<Self> {
+        private_folder(path)?;
+        let lock = Lock::take(path)?;
+        let folder = Self {
+            path: path.to_owned(),
+            _lock: lock,
+        };
+        folder.recover()?;
+        Ok(folder)
+    }
+
+    /// Where to stage a file of a new backup. The staging folder is made for the first.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn staged(&self, file: &PartName) -> Result<PathBuf> {
+        private_folder(&self.path.join(STAGING))?;
+        Ok(self.path.join(STAGING).join(file.as_str()))
+    }
+
+    /// The list. One that is damaged as a whole is kept aside under another name, which is in the
+    /// answer, and a new one begins.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn catalog(&self) -> Result<(Catalog, Option<PathBuf>)> {
+        match Catalog::load(&self.path) {
+            Ok(catalog) => Ok((catalog, None)),
+            Err(Error::Damaged { path, .. }) => {
+                let text = std::fs::read(&path).map_err(Error::io("cannot read", &path))?;
+                // Named for its content: kept once, however often it is met.
+                let hash = hex::encode(Sha256::digest(&text));
+                let aside = self
+                    .path
+                    .join(format!("{FILE_NAME}.damaged-{}", &hash[..8]));
+                write_synced(&aside, &text)?;
+                sync_folder(&self.path)?;
+                Ok((Catalog::default(), Some(aside)))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes the staged files the backup `entry`, in the place of an earlier one of that name. The
+    /// files of that one which the new one does not have go away, as do encrypted or unencrypted
+    /// twins.
+    ///
+    /// # Errors
+    /// `Io`. Before the commit is decided the earlier backup is untouched then; after that the next
+    /// process finishes it.
+    pub fn commit(&self, mut catalog: Catalog, entry: Entry, staged: &[PartName]) -> Result<()> {
+        let staging = self.path.join(STAGING);
+        let before = catalog.get(&entry.name);
+        let name = entry.name.clone();
+        catalog.set(entry)?;
+
+        let in_use: Vec<PartName> = catalog
+            .entries()
+            .0
+            .iter()
+            .flat_map(|entry| entry.parts().map(|(_, part)| part.file.clone()))
+            .collect();
+        let remove = before
+            .iter()
+            .flat_map(|entry| entry.parts().map(|(_, part)| part.file.clone()))
+            .chain(staged.iter().map(PartName::twin))
+            .filter(|file| !in_use.contains(file))
+            .map(|file| file.to_string())
+            .collect();
+        let rename = staged
+            .iter()
+            .map(ToString::to_string)
+            .chain([FILE_NAME.to_owned()])
+            .collect();
+
+        let internal = |error| Error::Internal(format!("the catalog with {name}: {error}"));
+        let list = serde_json::to_vec(&catalog).map_err(internal)?;
+        write_synced(&staging.join(FILE_NAME), &list)?;
+        let commit = Commit { rename, remove };
+        let text = serde_json::to_vec(&commit).map_err(internal)?;
+        let unfinished = staging.join("commit.json.new");
+        write_synced(&unfinished, &text)?;
+        sync_folder(&staging)?;
+        rename_file(&unfinished, &staging.join(COMMIT))?;
+        sync_folder(&staging)?;
+        self.apply(&commit)
+    }
+
+    /// Finishes what was decided and removes what was not.
+    fn recover(&self) -> Result<()> {
+        let path = self.path.join(STAGING).join(COMMIT);
+        match std::fs::read(&path) {
+            Ok(text) => {
+                let commit: Commit = serde_json::from_slice(&text).map_err(|error| {
+                    Error::damaged(&path, format!("{error}; remove it to give up what it says"))
+                })?;
+                self.apply(&commit)
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => self.clear(),
+            Err(error) => Err(Error::io("cannot read", &path)(error)),
+        }
+    }
+
+    fn apply(&self, commit: &Commit) -> Result<()> {
+        let staging = self.path.join(STAGING);
+        for name in &commit.rename {
+            let from = staging.join(plain(name)?);
+            match std::fs::rename(&from, self.path.join(name)) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {} // done before
+                done => done.map_err(Error::io("cannot rename", &from))?,
+            }
+        }
+        sync_folder(&self.path)?;
+        for name in &commit.remove {
+            remove_file(&self.path.join(plain(name)?))?;
+        }
+        sync_folder(&self.path)?;
+        self.clear()
+    }
+
+    /// Removes the staging folder. The commit goes first: without the files it must not be read.
+    fn clear(&self) -> Result<()> {
+        let staging = self.path.join(STAGING);
+        if !staging.is_dir() {
+            return Ok(());
+        }
+        remove_file(&staging.join(COMMIT))?;
+        sync_folder(&staging)?;
+        std::fs::remove_dir_all(&staging).map_err(Error::io("cannot remove", &staging))
+    }
+}
+
+impl Drop for BackupFolder {
+    /// A backup that was not committed leaves nothing.
+    fn drop(&mut self) {
+        let decided = self.path.join(STAGING).join(COMMIT).exists();
+        if !decided {
+            let _ = self.clear();
+        }
+    }
+}
+
+/// A name that was decided on is a name in the folder, whatever happened to the file that says so.
+fn plain(name: &str) -> Result<&str> {
+    if name.is_empty() || name.starts_with('.') || name.contains('/') {
+        return Err(Error::Usage(format!(
+            "{COMMIT} in {STAGING} names a file outside: {name}"
+        )));
+    }
+    Ok(name)
+}
+
+fn remove_file(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        done => done.map_err(Error::io("cannot remove", path)),
+    }
+}
+
+fn rename_file(from: &Path, to: &Path) -> Result<()> {
+    std::fs::rename(from, to).map_err(Error::io("cannot rename", from))
+}
+
+fn write_synced(path: &Path, data: &[u8]) -> Result<()> {
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .and_then(|mut file| {
+            file.write_all(data)?;
+            file.sync_all()
+        })
+        .map_err(Error::io("cannot write", path))
+}
+
+/// Makes a folder that only its owner can look into. One that Zotonic made, which others can, is
+/// closed to them: backups hold the site's secrets.
+fn private_folder(path: &Path) -> Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(Error::io("cannot create the folder", path))?;
+    let mode = path
+        .metadata()
+        .map_err(Error::io("cannot read the folder", path))?
+        .permissions()
+        .mode();
+    if mode & 0o077 != 0 {
+        // Somebody else's folder cannot be changed; the files in it are private all the same.
+        let _ = std::fs::set_permissions(path, PermissionsExt::from_mode(mode & 0o700));
+    }
+    Ok(())
+}
+
+/// A lock on a folder, held by the open file: the kernel drops it when the process is gone.
+#[derive(Debug)]
+struct Lock {
+    path: PathBuf,
+    _file: File,
+}
+
+impl Lock {
+    fn take(folder: &Path) -> Result<Self> {
+        let path = folder.join(LOCK);
+        let fail = |error| Error::io("cannot lock", &path)(error);
+        loop {
+            let mut file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(0o600)
+                .open(&path)
+                .map_err(fail)?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => {
+                    let mut pid = String::new();
+                    let _ = file.read_to_string(&mut pid);
+                    let pid = pid.trim();
+                    return Err(Error::InProgress {
+                        dir: folder.to_owned(),
+                        holder: if pid.is_empty() {
+                            "another process".into()
+                        } else {
+                            format!("PID {pid}")
+                        },
+                    });
+                }
+                Err(TryLockError::Error(error)) => return Err(fail(error)),
+            }
+            // Its last holder may have removed it between our opening and our locking.
+            let ours = file.metadata().map_err(fail)?;
+            let there = path.metadata();
+            if !there.is_ok_and(|there| there.ino() == ours.ino() && there.dev() == ours.dev()) {
+                continue;
+            }
+            file.set_len(0)
+                .and_then(|()| writeln!(file, "{}", std::process::id()))
+                .map_err(fail)?;
+            return Ok(Self { path, _file: file });
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // While it is still locked: whoever opens it now sees that it is gone, and makes a new one.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}

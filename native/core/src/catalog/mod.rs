@@ -1,0 +1,133 @@
+//! The list of backups in a backup folder: `backup.json`, and how a new backup gets into it.
+
+mod entry;
+mod folder;
+
+pub use entry::{BackupName, Entry, Part, PartName, StoredPart};
+pub use folder::BackupFolder;
+
+use crate::error::{Error, Result};
+use entry::EntryJson;
+use serde::Serialize;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use std::path::Path;
+
+/// The name of the list in a backup folder.
+pub const FILE_NAME: &str = "backup.json";
+
+/// What `backup.json` says. Entries that are not understood are kept as they are.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    entries: Vec<(String, Box<RawValue>)>,
+}
+
+/// An entry that cannot be used, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Refused {
+    /// The name that it has in the list.
+    pub name: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl Catalog {
+    /// Reads the list of a backup folder. A folder without one has no backups.
+    ///
+    /// # Errors
+    /// `Io`; `Damaged` when the list as a whole is not JSON.
+    pub fn load(folder: &Path) -> Result<Self> {
+        let path = folder.join(FILE_NAME);
+        match std::fs::read(&path) {
+            Ok(text) => serde_json::from_slice(&text).map_err(|error| {
+                Error::damaged(
+                    &path,
+                    format!(
+                        "{error}. The backups beside it may be good: try to decrypt or unpack them"
+                    ),
+                )
+            }),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && folder.is_dir() => {
+                Ok(Self::default())
+            }
+            Err(error) => Err(Error::io("cannot read", &path)(error)),
+        }
+    }
+
+    /// The entries, newest first, and those that cannot be used.
+    #[must_use]
+    pub fn entries(&self) -> (Vec<Entry>, Vec<Refused>) {
+        let mut good = Vec::new();
+        let mut bad = Vec::new();
+        for (name, raw) in &self.entries {
+            match self.parse(name, raw) {
+                Ok(entry) => good.push(entry),
+                Err(reason) => bad.push(Refused {
+                    name: name.clone(),
+                    reason,
+                }),
+            }
+        }
+        good.sort_by(|a: &Entry, b| b.timestamp.cmp(&a.timestamp).then(a.name.cmp(&b.name)));
+        (good, bad)
+    }
+
+    /// The entry of that name, when there is one that can be used.
+    #[must_use]
+    pub fn get(&self, name: &BackupName) -> Option<Entry> {
+        let raw = self.entries.iter().find(|(key, _)| key == name.as_str());
+        raw.and_then(|(key, raw)| self.parse(key, raw).ok())
+    }
+
+    fn parse(&self, name: &str, raw: &RawValue) -> std::result::Result<Entry, String> {
+        if self.entries.iter().filter(|(key, _)| key == name).count() > 1 {
+            return Err("it is in the list more than once".into());
+        }
+        let json: EntryJson = serde_json::from_str(raw.get()).map_err(|error| error.to_string())?;
+        json.into_entry(BackupName::try_from(name.to_owned())?)
+    }
+
+    /// Puts an entry in the place of the one of its name.
+    fn set(&mut self, entry: Entry) -> Result<()> {
+        let name = entry.name.to_string();
+        let json = EntryJson::from(entry);
+        let raw = serde_json::value::to_raw_value(&json)
+            .map_err(|error| Error::Internal(format!("an entry of the catalog: {error}")))?;
+        match self.entries.iter_mut().find(|(key, _)| *key == name) {
+            Some(slot) => slot.1 = raw,
+            None => self.entries.push((name, raw)),
+        }
+        Ok(())
+    }
+}
+
+impl Serialize for Catalog {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> std::result::Result<S::Ok, S::Error> {
+        to.collect_map(self.entries.iter().map(|(name, raw)| (name, raw)))
+    }
+}
+
+impl<'de> Deserialize<'de> for Catalog {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
+        struct Entries;
+        impl<'de> Visitor<'de> for Entries {
+            type Value = Catalog;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a map from the names of backups")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(
+                self,
+                mut map: A,
+            ) -> std::result::Result<Catalog, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(Catalog { entries })
+            }
+        }
+        from.deserialize_map(Entries)
+    }
+}

@@ -1,0 +1,198 @@
+//! What can go wrong, in words for a person and in kinds for a program.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The result of everything in this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a job failed. `Display` is a full sentence for the person who has to act on it; `kind` is for
+/// the program in between.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The owner of the job asked it to stop, or went away.
+    #[error("cancelled")]
+    Cancelled,
+    /// Another process holds the lock of the backup folder.
+    #[error("a backup of {} is in progress by {holder}; try again when it is done", .dir.display())]
+    InProgress {
+        /// The backup folder.
+        dir: PathBuf,
+        /// "PID 123", as far as the lock file tells.
+        holder: String,
+    },
+    /// The password does not open this file.
+    #[error("wrong password for {}", .0.display())]
+    WrongPassword(PathBuf),
+    /// An encrypted file, and no password to open it with.
+    #[error("{} is encrypted: give its password", .0.display())]
+    PasswordRequired(PathBuf),
+    /// A file is not what it was when it was written.
+    #[error("{} is damaged: {reason}", .path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and where.
+        reason: String,
+    },
+    /// A backup that is not in the list.
+    #[error("there is no backup named \"{name}\"; {known}")]
+    UnknownBackup {
+        /// The name that was asked for.
+        name: String,
+        /// The names there are, as half a sentence.
+        known: String,
+    },
+    /// The output of a job is there already.
+    #[error("{} exists already: remove it, or choose another output, or force it", .0.display())]
+    Exists(PathBuf),
+    /// The request or the configuration asks for something that cannot be.
+    #[error("{0}")]
+    Usage(String),
+    /// `pg_dump` could not make a whole dump.
+    #[error("{0}")]
+    Database(String),
+    /// The operating system refused something.
+    #[error("{doing} {}: {source}{}", .path.display(), advice(.source))]
+    Io {
+        /// "cannot read", "cannot create the folder" …
+        doing: &'static str,
+        /// What it was done to.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A defect of this program.
+    #[error("internal error (please report it): {0}")]
+    Internal(String),
+}
+
+/// What a caller can match on. The CLI's exit codes and Erlang's error atoms follow from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// Stopped on request.
+    Cancelled,
+    /// Another job works on this backup folder.
+    InProgress,
+    /// The password does not fit.
+    WrongPassword,
+    /// A password is needed and was not given.
+    NoPassword,
+    /// Stored data is not what it was.
+    Damaged,
+    /// No backup of that name.
+    UnknownBackup,
+    /// A file or folder does not exist.
+    NotFound,
+    /// The output exists already.
+    Exists,
+    /// The operating system denied access.
+    Permission,
+    /// The disk, or a quota, is full.
+    NoSpace,
+    /// A wrong request or configuration.
+    Usage,
+    /// The database could not be dumped.
+    Database,
+    /// Any other error of the operating system.
+    Io,
+    /// A defect of this program.
+    Internal,
+}
+
+impl ErrorKind {
+    /// The name that programs see, in `--json` output and as an Erlang atom.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cancelled => "cancelled",
+            Self::InProgress => "in_progress",
+            Self::WrongPassword => "wrong_password",
+            Self::NoPassword => "no_password",
+            Self::Damaged => "damaged",
+            Self::UnknownBackup => "unknown_backup",
+            Self::NotFound => "not_found",
+            Self::Exists => "exists",
+            Self::Permission => "permission",
+            Self::NoSpace => "no_space",
+            Self::Usage => "usage",
+            Self::Database => "database",
+            Self::Io => "io",
+            Self::Internal => "internal",
+        }
+    }
+}
+
+impl Error {
+    /// What kind of failure this is.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Cancelled => ErrorKind::Cancelled,
+            Self::InProgress { .. } => ErrorKind::InProgress,
+            Self::WrongPassword(_) => ErrorKind::WrongPassword,
+            Self::PasswordRequired(_) => ErrorKind::NoPassword,
+            Self::Damaged { .. } => ErrorKind::Damaged,
+            Self::UnknownBackup { .. } => ErrorKind::UnknownBackup,
+            Self::Exists(_) => ErrorKind::Exists,
+            Self::Usage(_) => ErrorKind::Usage,
+            Self::Database(_) => ErrorKind::Database,
+            Self::Internal(_) => ErrorKind::Internal,
+            Self::Io { source, .. } => match source.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => ErrorKind::NotFound,
+                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                    ErrorKind::Permission
+                }
+                io::ErrorKind::StorageFull
+                | io::ErrorKind::QuotaExceeded
+                | io::ErrorKind::FileTooLarge => ErrorKind::NoSpace,
+                _ => ErrorKind::Io,
+            },
+        }
+    }
+
+    /// For `map_err`: what was being done to which path. An error of this crate that travelled
+    /// inside an [`io::Error`] (through a `Read` or a `Write`) comes out as itself.
+    pub(crate) fn io<'a>(
+        doing: &'static str,
+        path: &'a Path,
+    ) -> impl FnOnce(io::Error) -> Self + 'a {
+        move |source| match source.downcast::<Self>() {
+            Ok(own) => own,
+            Err(source) => Self::Io {
+                doing,
+                path: path.to_owned(),
+                source,
+            },
+        }
+    }
+
+    pub(crate) fn damaged(path: &Path, reason: impl Into<String>) -> Self {
+        Self::Damaged {
+            path: path.to_owned(),
+            reason: reason.into(),
+        }
+    }
+}
+
+/// Lets an error of this crate travel through a `Read` or a `Write`; `Error::io` takes it out again.
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        Self::other(error)
+    }
+}
+
+/// What to do about it, where that is not obvious from the operating system's own words.
+fn advice(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "; free some space and try again (earlier backups are untouched)"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "; run this as the user that Zotonic runs as, or change the permissions"
+        }
+        _ => "",
+    }
+}

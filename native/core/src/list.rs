@@ -1,0 +1,75 @@
+//! The backups of a folder, and what of them is really there.
+
+use crate::catalog::{Catalog, Entry, Part, PartName, Refused, StoredPart};
+use crate::error::Result;
+use serde::Serialize;
+use std::path::Path;
+
+/// The backups of a folder.
+#[derive(Debug, Clone, Serialize)]
+pub struct Listing {
+    /// Newest first.
+    pub backups: Vec<Listed>,
+    /// Entries of the list that cannot be used.
+    pub refused: Vec<Refused>,
+}
+
+/// A backup, and what of it is on the disk.
+#[derive(Debug, Clone, Serialize)]
+pub struct Listed {
+    /// The backup as the list has it.
+    #[serde(flatten)]
+    pub entry: Entry,
+    /// Whether its database dump is there, of the length that it should have.
+    pub is_database_present: bool,
+    /// The same of its configuration.
+    pub is_config_files_present: bool,
+    /// The same of its media files.
+    pub is_files_present: bool,
+    /// Bytes on the disk, all parts.
+    pub size: u64,
+    /// Files that should be there and are not.
+    pub missing: Vec<PartName>,
+}
+
+/// Lists the backups of a folder.
+///
+/// # Errors
+/// `Io`; `Damaged` when the list as a whole cannot be read.
+pub fn run(folder: &Path) -> Result<Listing> {
+    let (entries, refused) = Catalog::load(folder)?.entries();
+    let backups = entries
+        .into_iter()
+        .map(|entry| listed(folder, entry))
+        .collect();
+    Ok(Listing { backups, refused })
+}
+
+fn listed(folder: &Path, entry: Entry) -> Listed {
+    let length = |part: &StoredPart| {
+        let metadata = folder.join(part.file.as_str()).symlink_metadata().ok()?;
+        let fits = metadata.is_file() && part.size.is_none_or(|size| size == metadata.len());
+        fits.then_some(metadata.len())
+    };
+    let lengths: Vec<(Part, PartName, Option<u64>)> = entry
+        .parts()
+        .map(|(part, stored)| (part, stored.file.clone(), length(stored)))
+        .collect();
+    let is_present = |part| {
+        lengths
+            .iter()
+            .any(|(of, _, length)| *of == part && length.is_some())
+    };
+    Listed {
+        is_database_present: is_present(Part::Database),
+        is_config_files_present: is_present(Part::Config),
+        is_files_present: is_present(Part::Files),
+        size: lengths.iter().filter_map(|(_, _, length)| *length).sum(),
+        missing: lengths
+            .iter()
+            .filter(|(_, _, length)| length.is_none())
+            .map(|(_, file, _)| file.clone())
+            .collect(),
+        entry,
+    }
+}

@@ -1,0 +1,190 @@
+//! What to back up: the request, as the CLI reads it from `site.toml` and Erlang sends it as a map.
+
+use crate::error::{Error, Result};
+use crate::secret::{Password, Secret};
+use jiff::tz::TimeZone;
+use serde::Deserialize;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// A site and where its things are.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Site {
+    /// The name of the site: the first part of every backup's name.
+    pub site: SiteName,
+    /// Where backups are stored. Made when it is not there.
+    pub backup_dir: PathBuf,
+    /// The folder with the media files. A site without one has no `.tar.gz`.
+    #[serde(default)]
+    pub media_dir: Option<PathBuf>,
+    /// Configuration files. Those in a folder `config.d` are stored below `config.d/`, the others
+    /// below `priv/`.
+    #[serde(default)]
+    pub config_files: Vec<PathBuf>,
+    /// The folder with certificates and secrets.
+    #[serde(default)]
+    pub security_dir: Option<PathBuf>,
+    /// IANA name of the time zone that decides which day it is. Else that of the machine.
+    #[serde(default)]
+    pub timezone: Option<String>,
+    /// A site without a database has no `.sql.gz`.
+    #[serde(default)]
+    pub database: Option<Database>,
+    /// Without it, backups are stored in the clear.
+    #[serde(default)]
+    pub encryption: Option<Encryption>,
+}
+
+/// How to reach the database of a site.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Database {
+    /// Host name, address, or the folder of a Unix socket.
+    #[serde(default = "default_host")]
+    pub host: String,
+    /// Port.
+    #[serde(default = "default_port")]
+    pub port: u16,
+    /// Role to log in as.
+    pub user: String,
+    /// Its password, where the server asks for one.
+    #[serde(default)]
+    pub password: Option<Secret>,
+    /// Name of the database.
+    pub dbname: String,
+    /// The schema that holds the site.
+    #[serde(default = "default_schema")]
+    pub schema: String,
+    /// The command that dumps a database, when it is not `pg_dump` in the `PATH`.
+    #[serde(default = "default_pg_dump")]
+    pub pg_dump: PathBuf,
+}
+
+fn default_host() -> String {
+    "localhost".into()
+}
+
+fn default_port() -> u16 {
+    5432
+}
+
+fn default_schema() -> String {
+    "public".into()
+}
+
+fn default_pg_dump() -> PathBuf {
+    "pg_dump".into()
+}
+
+/// The password that backups are encrypted with, or the file that it is in.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Encryption {
+    /// The password itself.
+    Password(Password),
+    /// A file of one line.
+    PasswordFile(PathBuf),
+}
+
+impl Site {
+    /// Reads `site.toml`. Relative paths in it start at its own folder.
+    ///
+    /// # Errors
+    /// `Io` when it cannot be read, `Usage` with line and reason when it is not a site.
+    pub fn from_file(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(Error::io("cannot read", path))?;
+        let mut site: Self = toml::from_str(&text)
+            .map_err(|error| Error::Usage(format!("{} is not right: {error}", path.display())))?;
+        let base = path.parent().unwrap_or(Path::new(""));
+        for relative in site.paths() {
+            *relative = base.join(&*relative);
+        }
+        Ok(site)
+    }
+
+    fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        let password_file = match &mut self.encryption {
+            Some(Encryption::PasswordFile(path)) => Some(path),
+            _ => None,
+        };
+        std::iter::once(&mut self.backup_dir)
+            .chain(&mut self.media_dir)
+            .chain(&mut self.config_files)
+            .chain(&mut self.security_dir)
+            .chain(password_file)
+    }
+
+    /// The password to encrypt with, when backups of this site are to be encrypted.
+    ///
+    /// # Errors
+    /// When the password file cannot be read or holds no password.
+    pub fn password(&self) -> Result<Option<Password>> {
+        match &self.encryption {
+            None => Ok(None),
+            Some(Encryption::Password(password)) => Ok(Some(password.clone())),
+            Some(Encryption::PasswordFile(path)) => Password::from_file(path).map(Some),
+        }
+    }
+
+    /// Whether the request itself holds a password, and not only where one is.
+    #[must_use]
+    pub fn holds_secret(&self) -> bool {
+        let database = self.database.as_ref();
+        database.is_some_and(|database| database.password.is_some())
+            || matches!(self.encryption, Some(Encryption::Password(_)))
+    }
+
+    /// The time zone that decides which day it is.
+    ///
+    /// # Errors
+    /// `Usage` when there is no time zone of that name.
+    pub fn time_zone(&self) -> Result<TimeZone> {
+        match &self.timezone {
+            None => Ok(TimeZone::system()),
+            Some(name) => TimeZone::get(name).map_err(|_| {
+                Error::Usage(format!(
+                    "there is no time zone \"{name}\": use a name like Europe/Amsterdam"
+                ))
+            }),
+        }
+    }
+}
+
+/// The name of a site: safe as the start of a file name.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct SiteName(String);
+
+impl SiteName {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for SiteName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for SiteName {
+    type Error = String;
+
+    fn try_from(name: String) -> std::result::Result<Self, String> {
+        let fits = (1..=100).contains(&name.len());
+        let plain = name
+            .chars()
+            .all(|c| c != '/' && c != '\\' && !c.is_control());
+        if fits && plain && !name.starts_with(['.', '-']) {
+            Ok(Self(name))
+        } else {
+            Err(format!(
+                "\"{}\" cannot be the name of a site: it starts the names of files",
+                name.escape_debug()
+            ))
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! The one pass over data: blocks in, gzip on all cores, seal, SHA-256, a staged file out; and the
+//! way back.
+//!
+//! [`write`] is the way out, [`read`] the way back. Both cut the stream into blocks and let
+//! [`pool`] work on several at once, in order.
+
+mod file;
+mod gzip;
+mod pool;
+mod read;
+mod write;
+mod z1;
+mod z2;
+
+pub use file::{Opened, decrypt_file, encrypt_file};
+pub use gzip::Effort;
+pub use read::{Encryption, StoredReader};
+pub use write::{Stored, StreamWriter};
+pub use z2::{Context, Sealer};
+
+/// Bytes of source that are compressed and sealed as one piece. Large enough that starting anew with
+/// every block costs the compression little, small enough that the blocks in flight are.
+pub(crate) const BLOCK: usize = 1 << 20;

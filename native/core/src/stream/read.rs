@@ -1,0 +1,314 @@
+//! The way back: file, SHA-256, open. What comes out is the gzip stream that was sealed.
+
+use super::pool::{self, Results, Submit};
+use super::z2::{self, ChunkKey, Context};
+use super::{BLOCK, z1};
+use crate::error::{Error, Result};
+use crate::hash::Sha256Hash;
+use crate::progress::Monitor;
+use crate::secret::Password;
+use crate::stream::Stored;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+
+/// How a stored file is encrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Encryption {
+    /// Not at all.
+    None,
+    /// By Zotonic's own module. Secret, but changes to it go unnoticed.
+    Z1,
+    /// By this module.
+    Z2,
+}
+
+/// Reads what is inside a stored file. Every byte that it gives has authenticated (not so in a Z1
+/// file, which cannot); the whole is proven once it has given its last.
+pub struct StoredReader {
+    encryption: Encryption,
+    context: Option<Context>,
+    results: Option<Results<Vec<u8>>>,
+    producer: Option<JoinHandle<Result<Stored>>>,
+    stored: Option<Stored>,
+    current: io::Cursor<Vec<u8>>,
+}
+
+impl StoredReader {
+    /// Opens the file at `path`. The bytes that are read count as progress of the phase that
+    /// `monitor` is in.
+    ///
+    /// # Errors
+    /// `Io`; and for an encrypted file `PasswordRequired`, `WrongPassword` and `Damaged`.
+    pub fn open(path: &Path, password: Option<&Password>, monitor: &Monitor) -> Result<Self> {
+        let file = File::open(path).map_err(Error::io("cannot read", path))?;
+        let mut source = Source {
+            file,
+            path: path.to_owned(),
+            hasher: Sha256::new(),
+            size: 0,
+            monitor: monitor.clone(),
+        };
+        let mut magic = [0; 2];
+        let start = source.read(&mut magic)?;
+        let mut context = None;
+        let body = match &magic[..start] {
+            magic if magic == z1::MAGIC => {
+                let header = source.header(magic)?;
+                Body::Z1(z1::Body::open(&header, needed(password, path)?, path)?)
+            }
+            magic if magic == z2::MAGIC => {
+                let header = source.header(magic)?;
+                let (key, sealed_as) = z2::open(&header, needed(password, path)?, path)?;
+                context = Some(sealed_as);
+                Body::Z2(key)
+            }
+            other => Body::Plain(other.to_vec()),
+        };
+        let encryption = match &body {
+            Body::Plain(_) => Encryption::None,
+            Body::Z1(_) => Encryption::Z1,
+            Body::Z2(_) => Encryption::Z2,
+        };
+        let (submit, results) = pool::start(|| Job::run)?;
+        let producer = pool::spawn("source", move || source.run(body, &submit))?;
+        Ok(Self {
+            encryption,
+            context,
+            results: Some(results),
+            producer: Some(producer),
+            stored: None,
+            current: io::Cursor::default(),
+        })
+    }
+
+    /// How the file is encrypted.
+    #[must_use]
+    pub fn encryption(&self) -> Encryption {
+        self.encryption
+    }
+
+    /// What the file was sealed as, by this module.
+    #[must_use]
+    pub fn context(&self) -> Option<Context> {
+        self.context
+    }
+
+    /// Reads what is left and gives length and hash of the file as it is stored.
+    ///
+    /// # Errors
+    /// As reading does.
+    pub fn finish(mut self) -> Result<Stored> {
+        while self.advance()? {}
+        self.stored
+            .ok_or_else(|| Error::Internal("a file that was read has no hash".into()))
+    }
+
+    /// Goes to the next block. False when there is none.
+    fn advance(&mut self) -> Result<bool> {
+        match self.results.as_ref().and_then(Results::next) {
+            Some(block) => {
+                self.current = io::Cursor::new(block?);
+                Ok(true)
+            }
+            None => {
+                self.current = io::Cursor::default();
+                self.results = None;
+                if let Some(producer) = self.producer.take() {
+                    let stored = producer
+                        .join()
+                        .map_err(|_| Error::Internal("the reading thread stopped".into()))??;
+                    self.stored = Some(stored);
+                }
+                Ok(false)
+            }
+        }
+    }
+}
+
+impl Read for StoredReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let count = self.current.read(buffer)?;
+            if count > 0 || buffer.is_empty() || !self.advance()? {
+                return Ok(count);
+            }
+        }
+    }
+}
+
+impl Drop for StoredReader {
+    fn drop(&mut self) {
+        // Without a taker the producer stops at its next block.
+        self.results = None;
+        if let Some(producer) = self.producer.take() {
+            let _ = producer.join();
+        }
+    }
+}
+
+fn needed<'a>(password: Option<&'a Password>, path: &Path) -> Result<&'a Password> {
+    password.ok_or_else(|| Error::PasswordRequired(path.to_owned()))
+}
+
+/// What follows the header, and what it takes to open it.
+enum Body {
+    /// With the bytes that were read to see that there is no header.
+    Plain(Vec<u8>),
+    Z1(z1::Body),
+    Z2(ChunkKey),
+}
+
+/// A block of the file to be opened.
+enum Job {
+    Plain(Vec<u8>),
+    Z1(z1::Stretch),
+    Z2 {
+        key: ChunkKey,
+        index: u64,
+        last: bool,
+        chunk: Vec<u8>,
+        path: PathBuf,
+    },
+}
+
+impl Job {
+    fn run(self) -> Result<Vec<u8>> {
+        match self {
+            Self::Plain(block) => Ok(block),
+            Self::Z1(stretch) => stretch.decrypt(),
+            Self::Z2 {
+                key,
+                index,
+                last,
+                mut chunk,
+                path,
+            } => {
+                key.open(index, last, &mut chunk, &path)?;
+                Ok(chunk)
+            }
+        }
+    }
+}
+
+/// The stored file, hashed as it is read.
+struct Source {
+    file: File,
+    path: PathBuf,
+    hasher: Sha256,
+    size: u64,
+    monitor: Monitor,
+}
+
+impl Source {
+    fn run(mut self, body: Body, submit: &Submit<Job, Vec<u8>>) -> Result<Stored> {
+        match body {
+            Body::Plain(start) => {
+                submit.submit(Job::Plain(start))?;
+                while let Some(block) = self.block(BLOCK)? {
+                    submit.submit(Job::Plain(block))?;
+                }
+            }
+            Body::Z1(mut body) => {
+                while let Some(block) = self.block(BLOCK)? {
+                    submit.submit(Job::Z1(body.next(block)))?;
+                }
+            }
+            Body::Z2(key) => self.chunks(&key, submit)?,
+        }
+        Ok(Stored {
+            size: self.size,
+            sha256: Sha256Hash::of(self.hasher),
+        })
+    }
+
+    fn chunks(&mut self, key: &ChunkKey, submit: &Submit<Job, Vec<u8>>) -> Result<()> {
+        let mut next = self.chunk_length()?;
+        if next.is_none() {
+            return Err(self.truncated());
+        }
+        let mut index = 0;
+        while let Some(length) = next {
+            let chunk = self.block(length)?.unwrap_or_default();
+            if chunk.len() < length {
+                return Err(self.truncated());
+            }
+            next = self.chunk_length()?;
+            submit.submit(Job::Z2 {
+                key: key.clone(),
+                index,
+                last: next.is_none(),
+                chunk,
+                path: self.path.clone(),
+            })?;
+            index += 1;
+        }
+        Ok(())
+    }
+
+    /// The length of the chunk that follows, when one does.
+    fn chunk_length(&mut self) -> Result<Option<usize>> {
+        let mut field = [0; z2::LENGTH];
+        match self.read(&mut field)? {
+            0 => Ok(None),
+            z2::LENGTH => {
+                let length = u32::from_le_bytes(field) as usize;
+                if (z2::TAG..=z2::LONGEST_CHUNK).contains(&length) {
+                    Ok(Some(length))
+                } else {
+                    Err(Error::damaged(
+                        &self.path,
+                        format!("a chunk before byte {} has no possible length", self.size),
+                    ))
+                }
+            }
+            _ => Err(self.truncated()),
+        }
+    }
+
+    fn truncated(&self) -> Error {
+        Error::damaged(
+            &self.path,
+            format!("it is truncated: it ends after {} bytes", self.size),
+        )
+    }
+
+    /// The header that begins with `magic`, which is read already.
+    fn header<const N: usize>(&mut self, magic: &[u8]) -> Result<[u8; N]> {
+        let mut header = [0; N];
+        header[..magic.len()].copy_from_slice(magic);
+        if self.read(&mut header[magic.len()..])? < N - magic.len() {
+            return Err(self.truncated());
+        }
+        Ok(header)
+    }
+
+    /// The next `most` bytes, or what there is; `None` at the end.
+    fn block(&mut self, most: usize) -> Result<Option<Vec<u8>>> {
+        let mut block = vec![0; most];
+        let count = self.read(&mut block)?;
+        block.truncate(count);
+        Ok((count > 0).then_some(block))
+    }
+
+    /// Fills `buffer` as far as the file goes.
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        let mut count = 0;
+        while count < buffer.len() {
+            match self.file.read(&mut buffer[count..]) {
+                Ok(0) => break,
+                Ok(more) => count += more,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Error::io("cannot read", &self.path)(error)),
+            }
+        }
+        self.hasher.update(&buffer[..count]);
+        self.size += count as u64;
+        self.monitor.add(count as u64)?;
+        Ok(count)
+    }
+}

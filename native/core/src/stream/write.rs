@@ -1,0 +1,289 @@
+//! The way out: blocks, gzip, seal, SHA-256, file.
+
+use super::BLOCK;
+use super::gzip::{Effort, Gzip};
+use super::pool::{self, Results, Submit};
+use super::z2::{self, ChunkKey, Context, Sealer};
+use crate::error::{Error, Result};
+use crate::hash::Sha256Hash;
+use sha2::{Digest, Sha256};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+/// A file that was written whole and is safe on the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stored {
+    /// Its length in bytes.
+    pub size: u64,
+    /// Its hash, as it is stored.
+    pub sha256: Sha256Hash,
+}
+
+/// Writes a stored file. What is written to it is compressed and sealed on all cores and is complete
+/// only after [`StreamWriter::finish`].
+pub struct StreamWriter {
+    block: Vec<u8>,
+    index: u64,
+    source_bytes: u64,
+    spare: Spare,
+    submit: Option<Submit<Block, Vec<u8>>>,
+    sink: Option<JoinHandle<Result<Stored>>>,
+}
+
+struct Block {
+    index: u64,
+    last: bool,
+    data: Vec<u8>,
+}
+
+impl StreamWriter {
+    /// Begins the file at `path`, which must not exist, as gzip, and sealed where there is a sealer.
+    /// Only its owner can read it.
+    ///
+    /// # Errors
+    /// When the file cannot be made.
+    pub fn create(
+        path: &Path,
+        effort: Effort,
+        sealer: Option<&Sealer>,
+        context: &Context,
+    ) -> Result<Self> {
+        let file = create_private(path)?;
+        Self::start(file, path, Some(effort), sealer, context)
+    }
+
+    /// Writes to `file`, which is at `path`; without an effort, as it is.
+    pub(super) fn start(
+        file: File,
+        path: &Path,
+        gzip: Option<Effort>,
+        sealer: Option<&Sealer>,
+        context: &Context,
+    ) -> Result<Self> {
+        let sealed = sealer.map(|sealer| sealer.file(context)).transpose()?;
+        let (header, key) = match sealed {
+            Some((header, key)) => (header.to_vec(), Some(key)),
+            None => (Vec::new(), None),
+        };
+        let spare = Spare::default();
+        let for_workers = spare.clone();
+        let (submit, results) =
+            pool::start(move || worker(gzip, key.clone(), for_workers.clone()))?;
+        let sink = Sink {
+            spare: spare.clone(),
+            file,
+            path: path.to_owned(),
+            hasher: Sha256::new(),
+            size: 0,
+        };
+        Ok(Self {
+            block: spare.take(),
+            index: 0,
+            source_bytes: 0,
+            spare,
+            submit: Some(submit),
+            sink: Some(pool::spawn("sink", move || sink.run(&header, &results))?),
+        })
+    }
+
+    /// Reads until `source` ends or `most` bytes came, straight into the blocks. Returns how many came.
+    ///
+    /// # Errors
+    /// The outer error is of the file that is written, the inner one of `source`; what was read before
+    /// the latter is in the stream.
+    pub fn fill_from(&mut self, source: &mut impl Read, most: u64) -> Result<io::Result<u64>> {
+        let mut came = 0;
+        while came < most {
+            let start = self.block.len();
+            let room = (most - came).min((BLOCK - start) as u64);
+            let result = source.take(room).read_to_end(&mut self.block);
+            let got = self.block.len() - start;
+            came += got as u64;
+            if self.block.len() == BLOCK {
+                self.submit(false)?;
+            }
+            match result {
+                Err(error) => return Ok(Err(error)),
+                Ok(_) if (got as u64) < room => break,
+                Ok(_) => {}
+            }
+        }
+        Ok(Ok(came))
+    }
+
+    /// How much was written to it.
+    #[must_use]
+    pub fn source_bytes(&self) -> u64 {
+        self.source_bytes + self.block.len() as u64
+    }
+
+    /// Ends the stream, and waits until the file is safe on the disk.
+    ///
+    /// # Errors
+    /// When the file could not be written whole.
+    pub fn finish(mut self) -> Result<Stored> {
+        self.submit(true)?;
+        self.close()
+    }
+
+    fn submit(&mut self, last: bool) -> Result<()> {
+        let next = if last { Vec::new() } else { self.spare.take() };
+        let data = std::mem::replace(&mut self.block, next);
+        let index = self.index;
+        self.index += 1;
+        self.source_bytes += data.len() as u64;
+        let block = Block { index, last, data };
+        match &self.submit {
+            Some(submit) if submit.submit(block).is_ok() => Ok(()),
+            // The sink has stopped, and knows why.
+            _ => Err(self.close().err().unwrap_or(Error::Cancelled)),
+        }
+    }
+
+    fn close(&mut self) -> Result<Stored> {
+        self.submit = None;
+        match self.sink.take().map(JoinHandle::join) {
+            Some(Ok(result)) => result,
+            Some(Err(_)) => Err(Error::Internal("the writing thread stopped".into())),
+            None => Err(Error::Cancelled),
+        }
+    }
+}
+
+impl Write for StreamWriter {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        let now = data.len().min(BLOCK - self.block.len());
+        self.block.extend_from_slice(&data[..now]);
+        if self.block.len() == BLOCK {
+            self.submit(false)?;
+        }
+        Ok(now)
+    }
+
+    /// Nothing is on the disk for certain before [`StreamWriter::finish`].
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for StreamWriter {
+    fn drop(&mut self) {
+        let _ = self.close();
+    }
+}
+
+/// Makes a file that only its owner can read or write.
+pub(super) fn create_private(path: &Path) -> Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(Error::io("cannot create", path))
+}
+
+fn worker(
+    effort: Option<Effort>,
+    key: Option<ChunkKey>,
+    spare: Spare,
+) -> impl FnMut(Block) -> Result<Vec<u8>> {
+    let mut gzip = effort.map(Gzip::new);
+    move |block| {
+        let mut out = spare.take();
+        // A sealed chunk begins with its length.
+        out.resize(key.as_ref().map_or(0, |_| z2::LENGTH), 0);
+        match &mut gzip {
+            // An empty last block adds nothing, unless it is all there is.
+            Some(_) if block.data.is_empty() && block.index > 0 => {}
+            Some(Ok(gzip)) => gzip.append(&block.data, &mut out)?,
+            Some(Err(error)) => return Err(Error::Internal(error.to_string())),
+            None => out.extend_from_slice(&block.data),
+        }
+        if let Some(key) = &key {
+            key.seal(block.index, block.last, &mut out)?;
+        }
+        spare.give(block.data);
+        Ok(out)
+    }
+}
+
+/// Blocks to be used again: a new one has to be fetched from the operating system page by page.
+#[derive(Clone, Default)]
+struct Spare(Arc<Mutex<Vec<Vec<u8>>>>);
+
+impl Spare {
+    /// An empty block with room for the largest that is written: one of data with what gzip and the
+    /// seal add.
+    fn take(&self) -> Vec<u8> {
+        let spare = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        spare.unwrap_or_else(|| Vec::with_capacity(BLOCK + BLOCK / 64))
+    }
+
+    fn give(&self, mut block: Vec<u8>) {
+        block.clear();
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(block);
+    }
+}
+
+/// How much is written before the disk is told to begin with it. Left to itself the kernel waits for
+/// seconds, and then all of a backup is waited for at its end.
+const FLUSH: u64 = 32 << 20;
+
+struct Sink {
+    spare: Spare,
+    file: File,
+    path: PathBuf,
+    hasher: Sha256,
+    size: u64,
+}
+
+impl Sink {
+    fn run(mut self, header: &[u8], results: &Results<Vec<u8>>) -> Result<Stored> {
+        self.put(header)?;
+        let (flush, flushes) = crossbeam_channel::bounded(1);
+        let file = self
+            .file
+            .try_clone()
+            .map_err(Error::io("cannot write", &self.path))?;
+        let flusher = pool::spawn("flush", move || {
+            // The kernel tells of a failure only once: it must not be lost here.
+            flushes.iter().try_for_each(|()| file.sync_data())
+        })?;
+        let mut flushed = 0;
+        while let Some(piece) = results.next() {
+            let piece = piece?;
+            self.put(&piece)?;
+            self.spare.give(piece);
+            if self.size - flushed >= FLUSH && flush.try_send(()).is_ok() {
+                flushed = self.size;
+            }
+        }
+        drop(flush);
+        flusher
+            .join()
+            .map_err(|_| Error::Internal("the flushing thread stopped".into()))?
+            .map_err(Error::io("cannot write", &self.path))?;
+        self.file
+            .sync_all()
+            .map_err(Error::io("cannot write", &self.path))?;
+        Ok(Stored {
+            size: self.size,
+            sha256: Sha256Hash::of(self.hasher),
+        })
+    }
+
+    fn put(&mut self, piece: &[u8]) -> Result<()> {
+        self.hasher.update(piece);
+        self.size += piece.len() as u64;
+        self.file
+            .write_all(piece)
+            .map_err(Error::io("cannot write", &self.path))
+    }
+}

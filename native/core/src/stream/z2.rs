@@ -1,0 +1,303 @@
+//! Encryption of new files: Argon2id, HKDF-SHA256 and AES-256-GCM in the STREAM construction.
+//! `docs/encryption-format.md` is the specification; the names here are its names.
+
+use crate::error::{Error, Result};
+use crate::secret::Password;
+use aes_gcm::aead::AeadInOut;
+use aes_gcm::{Aes256Gcm, KeyInit, Nonce, Tag};
+use argon2::{Algorithm, Argon2, Params, Version};
+use hmac::{Hmac, Mac};
+use sha2::{Digest, Sha256};
+use std::path::Path;
+use zeroize::Zeroizing;
+
+/// The first bytes of a file in this format.
+pub(super) const MAGIC: &[u8; 2] = b"Z2";
+/// Length of the header.
+pub(super) const HEADER: usize = 134;
+/// The largest ciphertext of a chunk, with its tag.
+pub(super) const LONGEST_CHUNK: usize = (2 << 20) + TAG;
+/// Length of the tag at the end of a chunk.
+pub(super) const TAG: usize = 16;
+/// Length of the field before a chunk that holds the chunk's length.
+pub(super) const LENGTH: usize = 4;
+
+const CONTEXT_AT: usize = 62;
+const TAG_AT: usize = 94;
+const CHECKSUM_AT: usize = 126;
+
+/// What a file is sealed as. It is in the header, authenticated: a file that is in the place of
+/// another one shows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Context([u8; 32]);
+
+impl Context {
+    /// A file of its own, which belongs to no backup.
+    pub const NONE: Self = Self([0; 32]);
+
+    /// The file of a part of a backup: the backup's name, the part's name in the catalog, and the
+    /// time that it was made at, in seconds since 1970.
+    #[must_use]
+    pub fn of(backup: &str, part: &str, timestamp: i64) -> Self {
+        let text = format!("{backup}\n{part}\n{timestamp}\n");
+        Self(Sha256::digest(text).into())
+    }
+}
+
+/// What Argon2 costs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Costs {
+    memory_kib: u32,
+    passes: u32,
+    lanes: u32,
+}
+
+impl Costs {
+    /// The second recommended option of RFC 9106, section 4: 64 MiB, for machines that have other
+    /// work to do.
+    const NEW: Self = Self {
+        memory_kib: 64 << 10,
+        passes: 3,
+        lanes: 4,
+    };
+
+    /// A header cannot make its reader spend more than 256 MiB or some seconds.
+    fn are_bounded(self) -> bool {
+        (1..=16).contains(&self.lanes)
+            && (1..=16).contains(&self.passes)
+            && (8 * self.lanes..=256 << 10).contains(&self.memory_kib)
+            && u64::from(self.memory_kib) * u64::from(self.passes) <= 1 << 20
+    }
+}
+
+/// What the password becomes: the key that the keys of each file come from.
+#[derive(Clone)]
+struct Root(Zeroizing<[u8; 32]>);
+
+impl Root {
+    fn derive(password: &Password, salt: &[u8; 16], costs: Costs) -> Result<Self> {
+        let params = Params::new(costs.memory_kib, costs.passes, costs.lanes, Some(32));
+        let mut root = Zeroizing::new([0; 32]);
+        params
+            .and_then(|params| {
+                Argon2::new(Algorithm::Argon2id, Version::V0x13, params).hash_password_into(
+                    password.expose(),
+                    salt,
+                    root.as_mut_slice(),
+                )
+            })
+            .map_err(|error| Error::Internal(format!("Argon2: {error}")))?;
+        Ok(Self(root))
+    }
+
+    /// A key for one purpose in one file: HKDF-SHA256 (RFC 5869).
+    fn key(&self, file_salt: &[u8], purpose: &[u8]) -> Result<Zeroizing<[u8; 32]>> {
+        let mut key = Zeroizing::new([0; 32]);
+        hkdf::Hkdf::<Sha256>::new(Some(file_salt), self.0.as_slice())
+            .expand(purpose, key.as_mut_slice())
+            .map_err(|error| Error::Internal(format!("HKDF: {error}")))?;
+        Ok(key)
+    }
+}
+
+/// Seals the files of one backup: the password is derived once for all of them.
+pub struct Sealer {
+    root: Root,
+    salt: [u8; 16],
+    costs: Costs,
+}
+
+impl Sealer {
+    /// Derives the password, which takes some tenths of a second and 64 MiB.
+    ///
+    /// # Errors
+    /// `Internal` when the operating system has no randomness or the memory cannot be had.
+    pub fn new(password: &Password) -> Result<Self> {
+        let salt = random()?;
+        let costs = Costs::NEW;
+        let root = Root::derive(password, &salt, costs)?;
+        Ok(Self { root, salt, costs })
+    }
+
+    /// The header and the key of a new file.
+    pub(super) fn file(&self, context: &Context) -> Result<([u8; HEADER], ChunkKey)> {
+        let file_salt: [u8; 32] = random()?;
+        let mut header = [0; HEADER];
+        header[0..2].copy_from_slice(MAGIC);
+        header[2..6].copy_from_slice(&self.costs.memory_kib.to_le_bytes());
+        header[6..10].copy_from_slice(&self.costs.passes.to_le_bytes());
+        header[10..14].copy_from_slice(&self.costs.lanes.to_le_bytes());
+        header[14..30].copy_from_slice(&self.salt);
+        header[30..CONTEXT_AT].copy_from_slice(&file_salt);
+        header[CONTEXT_AT..TAG_AT].copy_from_slice(&context.0);
+        let tag = header_mac(&self.root, &header)?.finalize().into_bytes();
+        header[TAG_AT..CHECKSUM_AT].copy_from_slice(&tag);
+        let checksum = Sha256::digest(&header[..CHECKSUM_AT]);
+        header[CHECKSUM_AT..].copy_from_slice(&checksum[..HEADER - CHECKSUM_AT]);
+        Ok((header, ChunkKey::new(&self.root, &file_salt)?))
+    }
+}
+
+/// Proves the header of the file at `path` with the password and gives the key of its chunks, and what
+/// it was sealed as.
+///
+/// # Errors
+/// `Damaged` when the header is not what was written or its costs are out of bounds,
+/// `WrongPassword`.
+pub(super) fn open(
+    header: &[u8; HEADER],
+    password: &Password,
+    path: &Path,
+) -> Result<(ChunkKey, Context)> {
+    let checksum = Sha256::digest(&header[..CHECKSUM_AT]);
+    if checksum[..HEADER - CHECKSUM_AT] != header[CHECKSUM_AT..] {
+        return Err(Error::damaged(path, "its header was changed"));
+    }
+    let costs = Costs {
+        memory_kib: u32::from_le_bytes(field(header, 2)),
+        passes: u32::from_le_bytes(field(header, 6)),
+        lanes: u32::from_le_bytes(field(header, 10)),
+    };
+    if !costs.are_bounded() {
+        return Err(Error::damaged(
+            path,
+            format!(
+                "its header asks for an unreasonable effort ({} KiB, {} passes, {} lanes)",
+                costs.memory_kib, costs.passes, costs.lanes
+            ),
+        ));
+    }
+    let root = Root::derive(password, &field(header, 14), costs)?;
+    header_mac(&root, header)?
+        .verify_slice(&header[TAG_AT..CHECKSUM_AT])
+        .map_err(|_| Error::WrongPassword(path.to_owned()))?;
+    let key = ChunkKey::new(&root, &field::<32>(header, 30))?;
+    Ok((key, Context(field(header, CONTEXT_AT))))
+}
+
+fn header_mac(root: &Root, header: &[u8; HEADER]) -> Result<Hmac<Sha256>> {
+    let key = root.key(&header[30..CONTEXT_AT], b"zbackup Z2 header")?;
+    let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(key.as_slice())
+        .map_err(|error| Error::Internal(format!("HMAC: {error}")))?;
+    mac.update(&header[..TAG_AT]);
+    Ok(mac)
+}
+
+fn field<const N: usize>(header: &[u8; HEADER], at: usize) -> [u8; N] {
+    let mut bytes = [0; N];
+    bytes.copy_from_slice(&header[at..at + N]);
+    bytes
+}
+
+fn random<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Error::Internal(format!("no randomness: {error}")))?;
+    Ok(bytes)
+}
+
+/// Seals and opens the chunks of one file. Never used for two files.
+#[derive(Clone)]
+pub(super) struct ChunkKey(Aes256Gcm);
+
+impl ChunkKey {
+    fn new(root: &Root, file_salt: &[u8]) -> Result<Self> {
+        let key = root.key(file_salt, b"zbackup Z2 chunks")?;
+        Aes256Gcm::new_from_slice(key.as_slice())
+            .map(Self)
+            .map_err(|error| Error::Internal(format!("AES: {error}")))
+    }
+
+    /// Makes chunk `index` of what is in `chunk` behind its first four bytes.
+    pub(super) fn seal(&self, index: u64, last: bool, chunk: &mut Vec<u8>) -> Result<()> {
+        if chunk.len() - LENGTH + TAG > LONGEST_CHUNK {
+            return Err(Error::Internal("a chunk is too long to be sealed".into()));
+        }
+        let tag = self
+            .0
+            .encrypt_inout_detached(&nonce(index, last), b"", (&mut chunk[LENGTH..]).into())
+            .map_err(|_| Error::Internal("AES-GCM does not take a chunk".into()))?;
+        chunk.extend_from_slice(&tag);
+        let length = (chunk.len() - LENGTH) as u32; // at most LONGEST_CHUNK, see above
+        chunk[..LENGTH].copy_from_slice(&length.to_le_bytes());
+        Ok(())
+    }
+
+    /// Turns the ciphertext of chunk `index` into its plaintext, when it authenticates.
+    pub(super) fn open(
+        &self,
+        index: u64,
+        last: bool,
+        chunk: &mut Vec<u8>,
+        path: &Path,
+    ) -> Result<()> {
+        let Some(end) = chunk.len().checked_sub(TAG) else {
+            return Err(Error::damaged(path, format!("chunk {index} is too short")));
+        };
+        let (text, tag) = chunk.split_at_mut(end);
+        let Ok(tag) = Tag::try_from(&*tag) else {
+            return Err(Error::Internal("the tag of a chunk has no 16 bytes".into()));
+        };
+        // A refused chunk stays as it is: the tag is compared before anything is decrypted.
+        let opened = |index, last, text: &mut [u8]| {
+            self.0
+                .decrypt_inout_detached(&nonce(index, last), b"", text.into(), &tag)
+                .is_ok()
+        };
+        if opened(index, last, &mut *text) {
+            chunk.truncate(end);
+            return Ok(());
+        }
+        // Is it another chunk of this file? Near ones are tried, to say what happened.
+        let reason = (index.saturating_sub(16)..=index.saturating_add(16))
+            .flat_map(|other| [(other, false), (other, true)])
+            .find(|&(other, other_last)| opened(other, other_last, &mut *text))
+            .map_or_else(
+                || format!("chunk {index} does not authenticate: it was changed"),
+                |(other, other_last)| match (other == index, other_last) {
+                    (true, true) => format!("there is data after its last chunk, {index}"),
+                    (true, false) => format!("it is truncated after chunk {index}"),
+                    _ => format!(
+                        "chunk {index} is really chunk {other}: chunks were moved, repeated or lost"
+                    ),
+                },
+            );
+        Err(Error::damaged(path, reason))
+    }
+}
+
+/// STREAM's nonce (<https://eprint.iacr.org/2015/189>): the number of the chunk and whether it is the
+/// last.
+fn nonce(index: u64, last: bool) -> Nonce<aes_gcm::aead::consts::U12> {
+    let mut nonce = [0; 12];
+    nonce[3..11].copy_from_slice(&index.to_be_bytes());
+    nonce[11] = u8::from(last);
+    nonce.into()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn costs_are_bounded_at_both_ends() {
+        let costs = |memory_kib, passes, lanes| Costs {
+            memory_kib,
+            passes,
+            lanes,
+        };
+        assert!(Costs::NEW.are_bounded());
+        assert!(costs(8, 1, 1).are_bounded());
+        assert!(costs(256 << 10, 4, 16).are_bounded());
+        assert!(!costs(256 << 10, 5, 1).are_bounded());
+        assert!(!costs((256 << 10) + 1, 1, 1).are_bounded());
+        assert!(!costs(7, 1, 1).are_bounded());
+        assert!(!costs(64, 0, 1).are_bounded());
+        assert!(!costs(64, 17, 1).are_bounded());
+        assert!(!costs(64, 1, 0).are_bounded());
+        assert!(!costs(u32::MAX, u32::MAX, u32::MAX).are_bounded());
+        assert!(!costs(4096, 1, 17).are_bounded());
+    }
+}
