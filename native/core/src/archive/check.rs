@@ -53,7 +53,6 @@ pub fn check_tar(stream: impl Read) -> Result<Contents, Incomplete> {
         }
         entries += 1;
     }
-    drop(archive);
     let mut rest = [0; 8192];
     loop {
         match stream.read(&mut rest) {

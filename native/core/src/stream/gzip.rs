@@ -7,7 +7,7 @@ use libdeflater::{CompressionLvl, Compressor, crc32};
 /// What is looked at as one, to tell whether it compresses.
 const PIECE: usize = 128 << 10;
 /// How much of a piece is tried.
-const SAMPLE: usize = 4 << 10;
+const SAMPLE: usize = 2 << 10;
 /// A piece is worth deflating when its sample becomes smaller than this many 64ths.
 const WORTH: usize = 63;
 
@@ -16,7 +16,7 @@ const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3];
 /// The largest stored block of deflate (RFC 1951, section 3.2.4).
 const STORED: usize = 0xffff;
 
-/// How hard to try. Measured in `docs/decisions/0004-compression.md`.
+/// How hard to try. Measured in `docs/decisions/0002-compression.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effort {
     /// For what compresses well: libdeflate's level 6 makes smaller files than zlib's, in less time.

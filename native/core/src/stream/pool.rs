@@ -3,8 +3,10 @@
 //! The number of jobs in flight is bounded, and with it the memory, whoever is slower: the side that
 //! submits or the side that takes results.
 
+use super::BLOCK;
 use crate::error::{Error, Result};
 use crossbeam_channel::{Receiver, Sender, bounded};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 /// More threads than this would only wait for the disk, and each holds blocks of memory.
@@ -105,5 +107,26 @@ impl<O> Results<O> {
                 "a worker thread stopped in its work".into(),
             ))
         }))
+    }
+}
+
+/// Blocks to be used again: a new one has to be fetched from the operating system page by page.
+#[derive(Clone, Default)]
+pub(super) struct Spare(Arc<Mutex<Vec<Vec<u8>>>>);
+
+impl Spare {
+    /// An empty block with room for the largest that is written: one of data with what gzip and the
+    /// seal add.
+    pub(super) fn take(&self) -> Vec<u8> {
+        let spare = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        spare.unwrap_or_else(|| Vec::with_capacity(BLOCK + BLOCK / 64))
+    }
+
+    pub(super) fn give(&self, mut block: Vec<u8>) {
+        block.clear();
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(block);
     }
 }

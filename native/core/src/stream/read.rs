@@ -1,6 +1,6 @@
 //! The way back: file, SHA-256, open. What comes out is the gzip stream that was sealed.
 
-use super::pool::{self, Results, Submit};
+use super::pool::{self, Results, Spare, Submit};
 use super::z2::{self, ChunkKey, Context};
 use super::{BLOCK, z1};
 use crate::error::{Error, Result};
@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 /// How a stored file is encrypted.
@@ -35,6 +36,7 @@ pub struct StoredReader {
     results: Option<Results<Vec<u8>>>,
     producer: Option<JoinHandle<Result<Stored>>>,
     stored: Option<Stored>,
+    spare: Spare,
     current: io::Cursor<Vec<u8>>,
 }
 
@@ -46,7 +48,9 @@ impl StoredReader {
     /// `Io`; and for an encrypted file `PasswordRequired`, `WrongPassword` and `Damaged`.
     pub fn open(path: &Path, password: Option<&Password>, monitor: &Monitor) -> Result<Self> {
         let file = File::open(path).map_err(Error::io("cannot read", path))?;
+        let spare = Spare::default();
         let mut source = Source {
+            spare: spare.clone(),
             file,
             path: path.to_owned(),
             hasher: Sha256::new(),
@@ -65,7 +69,10 @@ impl StoredReader {
                 let header = source.header(magic)?;
                 let (key, sealed_as) = z2::open(&header, needed(password, path)?, path)?;
                 context = Some(sealed_as);
-                Body::Z2(key)
+                Body::Z2(Arc::new(Sealed {
+                    key,
+                    path: path.to_owned(),
+                }))
             }
             other => Body::Plain(other.to_vec()),
         };
@@ -82,6 +89,7 @@ impl StoredReader {
             results: Some(results),
             producer: Some(producer),
             stored: None,
+            spare,
             current: io::Cursor::default(),
         })
     }
@@ -112,7 +120,8 @@ impl StoredReader {
     fn advance(&mut self) -> Result<bool> {
         match self.results.as_ref().and_then(Results::next) {
             Some(block) => {
-                self.current = io::Cursor::new(block?);
+                let done = std::mem::replace(&mut self.current, io::Cursor::new(block?));
+                self.spare.give(done.into_inner());
                 Ok(true)
             }
             None => {
@@ -160,7 +169,14 @@ enum Body {
     /// With the bytes that were read to see that there is no header.
     Plain(Vec<u8>),
     Z1(z1::Body),
-    Z2(ChunkKey),
+    Z2(Arc<Sealed>),
+}
+
+/// What the chunks of a file are opened with.
+struct Sealed {
+    key: ChunkKey,
+    /// For what is said of them.
+    path: PathBuf,
 }
 
 /// A block of the file to be opened.
@@ -168,11 +184,10 @@ enum Job {
     Plain(Vec<u8>),
     Z1(z1::Stretch),
     Z2 {
-        key: ChunkKey,
+        sealed: Arc<Sealed>,
         index: u64,
         last: bool,
         chunk: Vec<u8>,
-        path: PathBuf,
     },
 }
 
@@ -182,13 +197,12 @@ impl Job {
             Self::Plain(block) => Ok(block),
             Self::Z1(stretch) => stretch.decrypt(),
             Self::Z2 {
-                key,
+                sealed,
                 index,
                 last,
                 mut chunk,
-                path,
             } => {
-                key.open(index, last, &mut chunk, &path)?;
+                sealed.key.open(index, last, &mut chunk, &sealed.path)?;
                 Ok(chunk)
             }
         }
@@ -197,6 +211,7 @@ impl Job {
 
 /// The stored file, hashed as it is read.
 struct Source {
+    spare: Spare,
     file: File,
     path: PathBuf,
     hasher: Sha256,
@@ -218,7 +233,7 @@ impl Source {
                     submit.submit(Job::Z1(body.next(block)))?;
                 }
             }
-            Body::Z2(key) => self.chunks(&key, submit)?,
+            Body::Z2(sealed) => self.chunks(&sealed, submit)?,
         }
         Ok(Stored {
             size: self.size,
@@ -226,7 +241,7 @@ impl Source {
         })
     }
 
-    fn chunks(&mut self, key: &ChunkKey, submit: &Submit<Job, Vec<u8>>) -> Result<()> {
+    fn chunks(&mut self, sealed: &Arc<Sealed>, submit: &Submit<Job, Vec<u8>>) -> Result<()> {
         let mut next = self.chunk_length()?;
         if next.is_none() {
             return Err(self.truncated());
@@ -239,11 +254,10 @@ impl Source {
             }
             next = self.chunk_length()?;
             submit.submit(Job::Z2 {
-                key: key.clone(),
+                sealed: Arc::clone(sealed),
                 index,
                 last: next.is_none(),
                 chunk,
-                path: self.path.clone(),
             })?;
             index += 1;
         }
@@ -289,7 +303,8 @@ impl Source {
 
     /// The next `most` bytes, or what there is; `None` at the end.
     fn block(&mut self, most: usize) -> Result<Option<Vec<u8>>> {
-        let mut block = vec![0; most];
+        let mut block = self.spare.take();
+        block.resize(most, 0);
         let count = self.read(&mut block)?;
         block.truncate(count);
         Ok((count > 0).then_some(block))

@@ -2,8 +2,8 @@
 
 use super::BLOCK;
 use super::gzip::{Effort, Gzip};
-use super::pool::{self, Results, Submit};
-use super::z2::{self, ChunkKey, Context, Sealer};
+use super::pool::{self, Results, Spare, Submit};
+use super::z2::{self, ChunkKey, Context, FileSeal, Sealer};
 use crate::error::{Error, Result};
 use crate::hash::Sha256Hash;
 use sha2::{Digest, Sha256};
@@ -11,7 +11,6 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 /// A file that was written whole and is safe on the disk.
@@ -64,15 +63,13 @@ impl StreamWriter {
         sealer: Option<&Sealer>,
         context: &Context,
     ) -> Result<Self> {
-        let sealed = sealer.map(|sealer| sealer.file(context)).transpose()?;
-        let (header, key) = match sealed {
-            Some((header, key)) => (header.to_vec(), Some(key)),
-            None => (Vec::new(), None),
-        };
+        let seal = sealer.map(|sealer| sealer.file(context)).transpose()?;
         let spare = Spare::default();
-        let for_workers = spare.clone();
-        let (submit, results) =
-            pool::start(move || worker(gzip, key.clone(), for_workers.clone()))?;
+        let for_workers = (seal.clone(), spare.clone());
+        let (submit, results) = pool::start(move || {
+            let (seal, spare) = for_workers.clone();
+            worker(gzip, seal, spare)
+        })?;
         let sink = Sink {
             spare: spare.clone(),
             file,
@@ -86,7 +83,9 @@ impl StreamWriter {
             source_bytes: 0,
             spare,
             submit: Some(submit),
-            sink: Some(pool::spawn("sink", move || sink.run(&header, &results))?),
+            sink: Some(pool::spawn("sink", move || {
+                sink.run(seal.as_ref(), &results)
+            })?),
         })
     }
 
@@ -188,14 +187,15 @@ pub(super) fn create_private(path: &Path) -> Result<File> {
 
 fn worker(
     effort: Option<Effort>,
-    key: Option<ChunkKey>,
+    seal: Option<FileSeal>,
     spare: Spare,
 ) -> impl FnMut(Block) -> Result<Vec<u8>> {
     let mut gzip = effort.map(Gzip::new);
+    let mut key: Option<ChunkKey> = None;
     move |block| {
         let mut out = spare.take();
         // A sealed chunk begins with its length.
-        out.resize(key.as_ref().map_or(0, |_| z2::LENGTH), 0);
+        out.resize(seal.as_ref().map_or(0, |_| z2::LENGTH), 0);
         match &mut gzip {
             // An empty last block adds nothing, unless it is all there is.
             Some(_) if block.data.is_empty() && block.index > 0 => {}
@@ -203,32 +203,15 @@ fn worker(
             Some(Err(error)) => return Err(Error::Internal(error.to_string())),
             None => out.extend_from_slice(&block.data),
         }
-        if let Some(key) = &key {
+        if let Some(seal) = &seal {
+            let key = match &mut key {
+                Some(key) => key,
+                none => none.insert(seal.key()?),
+            };
             key.seal(block.index, block.last, &mut out)?;
         }
         spare.give(block.data);
         Ok(out)
-    }
-}
-
-/// Blocks to be used again: a new one has to be fetched from the operating system page by page.
-#[derive(Clone, Default)]
-struct Spare(Arc<Mutex<Vec<Vec<u8>>>>);
-
-impl Spare {
-    /// An empty block with room for the largest that is written: one of data with what gzip and the
-    /// seal add.
-    fn take(&self) -> Vec<u8> {
-        let spare = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        spare.unwrap_or_else(|| Vec::with_capacity(BLOCK + BLOCK / 64))
-    }
-
-    fn give(&self, mut block: Vec<u8>) {
-        block.clear();
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(block);
     }
 }
 
@@ -245,8 +228,10 @@ struct Sink {
 }
 
 impl Sink {
-    fn run(mut self, header: &[u8], results: &Results<Vec<u8>>) -> Result<Stored> {
-        self.put(header)?;
+    fn run(mut self, seal: Option<&FileSeal>, results: &Results<Vec<u8>>) -> Result<Stored> {
+        if let Some(seal) = seal {
+            self.put(&seal.header()?)?;
+        }
         let (flush, flushes) = crossbeam_channel::bounded(1);
         let file = self
             .file

@@ -1,6 +1,7 @@
 //! Encryption of new files: Argon2id, HKDF-SHA256 and AES-256-GCM in the STREAM construction.
 //! `docs/encryption-format.md` is the specification; the names here are its names.
 
+use super::pool;
 use crate::error::{Error, Result};
 use crate::secret::Password;
 use aes_gcm::aead::AeadInOut;
@@ -9,6 +10,8 @@ use argon2::{Algorithm, Argon2, Params, Version};
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
 use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
 use zeroize::Zeroizing;
 
 /// The first bytes of a file in this format.
@@ -71,7 +74,6 @@ impl Costs {
 }
 
 /// What the password becomes: the key that the keys of each file come from.
-#[derive(Clone)]
 struct Root(Zeroizing<[u8; 32]>);
 
 impl Root {
@@ -100,41 +102,102 @@ impl Root {
     }
 }
 
-/// Seals the files of one backup: the password is derived once for all of them.
+/// Seals the files of one backup: the password is derived once for all of them, beside the reading and
+/// compressing of the first blocks.
 pub struct Sealer {
-    root: Root,
+    deriving: Arc<Deriving>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Deriving {
+    password: Password,
     salt: [u8; 16],
     costs: Costs,
+    root: OnceLock<Result<Root>>,
+}
+
+impl Deriving {
+    /// Waits for the key that the password becomes.
+    fn root(&self) -> Result<&Root> {
+        self.root
+            .get_or_init(|| Root::derive(&self.password, &self.salt, self.costs))
+            .as_ref()
+            .map_err(|error| Error::Internal(error.to_string()))
+    }
 }
 
 impl Sealer {
-    /// Derives the password, which takes some tenths of a second and 64 MiB.
+    /// Begins to derive the password, which takes some tenths of a second and 64 MiB.
     ///
     /// # Errors
-    /// `Internal` when the operating system has no randomness or the memory cannot be had.
+    /// `Internal` when the operating system has no randomness or no thread.
     pub fn new(password: &Password) -> Result<Self> {
-        let salt = random()?;
-        let costs = Costs::NEW;
-        let root = Root::derive(password, &salt, costs)?;
-        Ok(Self { root, salt, costs })
+        let deriving = Arc::new(Deriving {
+            password: password.clone(),
+            salt: random()?,
+            costs: Costs::NEW,
+            root: OnceLock::new(),
+        });
+        let beside = Arc::clone(&deriving);
+        let thread = pool::spawn("password", move || {
+            // Whoever needs the key gets the error.
+            let _ = beside.root();
+        })?;
+        Ok(Self {
+            deriving,
+            thread: Some(thread),
+        })
     }
 
-    /// The header and the key of a new file.
-    pub(super) fn file(&self, context: &Context) -> Result<([u8; HEADER], ChunkKey)> {
-        let file_salt: [u8; 32] = random()?;
+    /// What a new file is sealed with.
+    pub(super) fn file(&self, context: &Context) -> Result<FileSeal> {
+        Ok(FileSeal {
+            deriving: Arc::clone(&self.deriving),
+            salt: random()?,
+            context: *context,
+        })
+    }
+}
+
+impl Drop for Sealer {
+    /// No thread outlives its job: the code that it runs may be unloaded.
+    fn drop(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What one new file is sealed with. Clones seal the same file.
+#[derive(Clone)]
+pub(super) struct FileSeal {
+    deriving: Arc<Deriving>,
+    salt: [u8; 32],
+    context: Context,
+}
+
+impl FileSeal {
+    /// The header of the file. Waits for the password to be derived.
+    pub(super) fn header(&self) -> Result<[u8; HEADER]> {
+        let Deriving { salt, costs, .. } = &*self.deriving;
         let mut header = [0; HEADER];
         header[0..2].copy_from_slice(MAGIC);
-        header[2..6].copy_from_slice(&self.costs.memory_kib.to_le_bytes());
-        header[6..10].copy_from_slice(&self.costs.passes.to_le_bytes());
-        header[10..14].copy_from_slice(&self.costs.lanes.to_le_bytes());
-        header[14..30].copy_from_slice(&self.salt);
-        header[30..CONTEXT_AT].copy_from_slice(&file_salt);
-        header[CONTEXT_AT..TAG_AT].copy_from_slice(&context.0);
-        let tag = header_mac(&self.root, &header)?.finalize().into_bytes();
-        header[TAG_AT..CHECKSUM_AT].copy_from_slice(&tag);
+        header[2..6].copy_from_slice(&costs.memory_kib.to_le_bytes());
+        header[6..10].copy_from_slice(&costs.passes.to_le_bytes());
+        header[10..14].copy_from_slice(&costs.lanes.to_le_bytes());
+        header[14..30].copy_from_slice(salt);
+        header[30..CONTEXT_AT].copy_from_slice(&self.salt);
+        header[CONTEXT_AT..TAG_AT].copy_from_slice(&self.context.0);
+        let mac = header_mac(self.deriving.root()?, &header)?;
+        header[TAG_AT..CHECKSUM_AT].copy_from_slice(&mac.finalize().into_bytes());
         let checksum = Sha256::digest(&header[..CHECKSUM_AT]);
         header[CHECKSUM_AT..].copy_from_slice(&checksum[..HEADER - CHECKSUM_AT]);
-        Ok((header, ChunkKey::new(&self.root, &file_salt)?))
+        Ok(header)
+    }
+
+    /// The key of its chunks. Waits for the password to be derived.
+    pub(super) fn key(&self) -> Result<ChunkKey> {
+        ChunkKey::new(self.deriving.root()?, &self.salt)
     }
 }
 
@@ -197,7 +260,6 @@ fn random<const N: usize>() -> Result<[u8; N]> {
 }
 
 /// Seals and opens the chunks of one file. Never used for two files.
-#[derive(Clone)]
 pub(super) struct ChunkKey(Aes256Gcm);
 
 impl ChunkKey {
