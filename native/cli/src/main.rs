@@ -3,10 +3,12 @@
 mod args;
 mod progress;
 mod show;
+mod signal;
 
 use args::{Args, Command, Where};
 use clap::Parser;
 use progress::Terminal;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -15,7 +17,8 @@ use zbackup_core::progress::{Cancel, Monitor, NoProgress, Progress};
 use zbackup_core::secret::{Password, Secret};
 use zbackup_core::site::Site;
 use zbackup_core::stream::{Encryption, decrypt_file};
-use zbackup_core::{backup, list, verify};
+use zbackup_core::verify::{self, Verified};
+use zbackup_core::{backup, list};
 
 /// Everything was done.
 const DONE: u8 = 0;
@@ -31,33 +34,48 @@ const DAMAGED: u8 = 4;
 fn main() -> ExitCode {
     let args = Args::parse();
     let cancel = Cancel::default();
-    let on_signal = cancel.clone();
-    // Without a handler an interrupt just ends the process: the next one cleans up what is left.
-    let _ = ctrlc::set_handler(move || on_signal.cancel());
-    let code = match run(&args, cancel) {
-        Ok(code) => code,
-        Err(error) => {
-            if args.command.is_json() {
-                show::json(&serde_json::json!({
-                    "error": error.kind().name(),
-                    "message": error.to_string(),
-                }));
-            } else {
-                eprintln!("zbackup: {error}");
-            }
-            exit_code(&error)
+    signal::cancel_on_interrupt(cancel.clone());
+    let is_json = args.command.is_json();
+    let code = run(&args, cancel).unwrap_or_else(|error| {
+        if is_json {
+            print(&show::json(&serde_json::json!({
+                "error": error.kind(),
+                "message": error.to_string(),
+            })));
+        } else {
+            eprintln!("zbackup: {error}");
         }
-    };
+        exit_code(error.kind())
+    });
     ExitCode::from(code)
 }
 
-fn exit_code(error: &Error) -> u8 {
-    match error.kind() {
+/// To stdout. A reader that has seen enough, as `head` does, is no error.
+fn print(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+fn exit_code(kind: ErrorKind) -> u8 {
+    match kind {
         ErrorKind::Usage | ErrorKind::NoPassword => USAGE,
         ErrorKind::WrongPassword => WRONG_PASSWORD,
         ErrorKind::Damaged => DAMAGED,
         _ => FAILED,
     }
+}
+
+/// A backup that is not proven counts as damaged, unless only the password for it was wrong.
+fn verdict(verified: &[Verified]) -> u8 {
+    let wrong = verified.iter().filter(|backup| !backup.ok);
+    let mut is_password = false;
+    for backup in wrong {
+        let mut problems = backup.parts.iter().filter_map(|part| part.kind).peekable();
+        if problems.peek().is_none() || problems.any(|kind| kind != ErrorKind::WrongPassword) {
+            return DAMAGED;
+        }
+        is_password = true;
+    }
+    if is_password { WRONG_PASSWORD } else { DONE }
 }
 
 fn run(args: &Args, cancel: Cancel) -> Result<u8> {
@@ -81,20 +99,21 @@ fn run(args: &Args, cancel: Cancel) -> Result<u8> {
             let report = backup::run(&site, options, &monitor)?;
             drop(monitor);
             if *json {
-                show::json(&report);
+                print(&show::json(&report));
             } else {
-                show::report(&report, site.encryption.is_some());
+                print(&show::report(&report));
+                eprint!("{}", show::warnings(&report));
             }
             Ok(DONE)
         }
         Command::List { from, json } => {
             let (folder, _) = folder(from)?;
             let listing = list::run(&folder)?;
-            if *json {
-                show::json(&listing);
+            print(&if *json {
+                show::json(&listing)
             } else {
-                show::listing(&listing, &folder);
-            }
+                show::listing(&listing, &folder)
+            });
             Ok(DONE)
         }
         Command::Verify {
@@ -116,13 +135,12 @@ fn run(args: &Args, cancel: Cancel) -> Result<u8> {
                 other => other,
             }?;
             drop(monitor);
-            if *json {
-                show::json(&verified);
+            print(&if *json {
+                show::json(&verified)
             } else {
-                show::verified(&verified);
-            }
-            let is_proven = verified.iter().all(|backup| backup.ok);
-            Ok(if is_proven { DONE } else { DAMAGED })
+                show::verified(&verified)
+            });
+            Ok(verdict(&verified))
         }
         Command::Decrypt {
             file,
@@ -136,7 +154,7 @@ fn run(args: &Args, cancel: Cancel) -> Result<u8> {
             };
             let opened = decrypt_file(file, output.as_deref(), &password, *force, &monitor)?;
             drop(monitor);
-            println!("decrypted to {}", opened.output.display());
+            print(&format!("decrypted to {}\n", opened.output.display()));
             if opened.encryption == Encryption::Z1 {
                 eprintln!(
                     "zbackup: note: this file was encrypted by Zotonic's own module, whose format cannot \
@@ -173,7 +191,8 @@ fn folder(from: &Where) -> Result<(PathBuf, Option<Site>)> {
 
 /// Asks for the password on the terminal, without showing it.
 fn ask_password(file: PathBuf) -> Result<Password> {
-    match rpassword::prompt_password(format!("Password of {}: ", file.display())) {
+    let question = format!("Password of {}: ", file.display());
+    match signal::while_asking(|| rpassword::prompt_password(question)) {
         Ok(password) => Password::new(Secret::new(password.into_bytes())),
         Err(_) => Err(Error::Usage(format!(
             "{} is encrypted, and there is no terminal to ask for its password: use --password-file",

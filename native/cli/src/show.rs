@@ -14,77 +14,86 @@ use zbackup_core::verify::{Verified, VerifiedPart};
 /// How many of many similar lines a person wants to see.
 const MOST_LINES: usize = 20;
 
-pub(crate) fn json(value: &impl Serialize) {
+pub(crate) fn json(value: &impl Serialize) -> String {
     match serde_json::to_string_pretty(value) {
-        Ok(text) => println!("{text}"),
-        Err(error) => eprintln!("zbackup: cannot print the result: {error}"),
+        Ok(text) => text + "\n",
+        // What is printed here is made of maps with text for keys: it always can be.
+        Err(error) => format!("{error}\n"),
     }
 }
 
-pub(crate) fn report(report: &Report, is_encrypted: bool) {
+pub(crate) fn report(report: &Report) -> String {
     let backup = &report.backup;
-    println!(
-        "backup {} made{} in {}",
-        backup.name,
-        if is_encrypted { ", encrypted," } else { "" },
-        HumanDuration(Duration::from_millis(backup.duration_ms.unwrap_or(0)))
-    );
+    let time = HumanDuration(Duration::from_millis(backup.duration_ms.unwrap_or(0)));
+    let encrypted = if backup.is_encrypted {
+        ", encrypted,"
+    } else {
+        ""
+    };
+    let mut out = format!("backup {} made{encrypted} in {time}\n", backup.name);
     for made in &report.made {
-        println!(
-            "  {:<14} {:<40} {:>12} from {}",
+        out += &format!(
+            "  {:<14} {:<40} {:>12} from {}\n",
             made.part.to_string(),
             made.file.to_string(),
             HumanBytes(made.size).to_string(),
             HumanBytes(made.source_bytes)
         );
     }
+    out
+}
+
+/// What a person should look at, though the backup was made.
+pub(crate) fn warnings(report: &Report) -> String {
+    let mut out = String::new();
     for warning in &report.warnings {
-        eprintln!("zbackup: warning: {warning}");
+        out += &format!("zbackup: warning: {warning}\n");
     }
     for skipped in report.skipped.iter().take(MOST_LINES) {
-        eprintln!(
-            "zbackup: not as on the disk: {:?}: {}",
+        out += &format!(
+            "zbackup: warning: not as on the disk: {:?}: {}\n",
             skipped.path, skipped.reason
         );
     }
-    if report.skipped.len() > MOST_LINES {
-        eprintln!("zbackup: … and {} more", report.skipped.len() - MOST_LINES);
+    if let Some(more @ 1..) = report.skipped.len().checked_sub(MOST_LINES) {
+        out += &format!("zbackup: warning: … and {more} more (all are in the output of --json)\n");
     }
+    out
 }
 
-pub(crate) fn listing(listing: &Listing, folder: &Path) {
+pub(crate) fn listing(listing: &Listing, folder: &Path) -> String {
     if listing.backups.is_empty() && listing.refused.is_empty() {
-        println!("no backups in {}", folder.display());
-    } else {
-        println!(
-            "{:<24} {:<25} {:>12}  {:<9} parts",
-            "name", "made", "size", "encrypted"
-        );
+        return format!("no backups in {}\n", folder.display());
     }
+    let mut out = format!(
+        "{:<24} {:<25} {:>12}  {:<9} parts\n",
+        "name", "made", "size", "encrypted"
+    );
     for backup in &listing.backups {
-        println!(
-            "{:<24} {:<25} {:>12}  {:<9} {}",
+        let encrypted = if backup.entry.is_encrypted {
+            "yes"
+        } else {
+            "no"
+        };
+        out += &format!(
+            "{:<24} {:<25} {:>12}  {encrypted:<9} {}\n",
             backup.entry.name.to_string(),
             local(backup.entry.timestamp),
             HumanBytes(backup.size).to_string(),
-            if backup.entry.is_encrypted {
-                "yes"
-            } else {
-                "no"
-            },
             parts(backup)
         );
         for file in &backup.missing {
-            println!("  missing, or not of the length it should have: {file}");
+            out += &format!("  missing, or not of the length it should have: {file}\n");
         }
     }
     for refused in &listing.refused {
-        println!(
-            "{:<24} cannot be used: {}",
-            refused.name.escape_debug(),
+        out += &format!(
+            "{:<24} cannot be used: {}\n",
+            refused.name.escape_debug().to_string(),
             refused.reason
         );
     }
+    out
 }
 
 fn parts(backup: &Listed) -> String {
@@ -104,25 +113,27 @@ fn parts(backup: &Listed) -> String {
     parts.join(", ")
 }
 
-pub(crate) fn verified(all: &[Verified]) {
+pub(crate) fn verified(all: &[Verified]) -> String {
     if all.is_empty() {
-        println!("there are no backups to verify");
+        return "there are no backups to verify\n".into();
     }
+    let mut out = String::new();
     for backup in all {
         let verdict = if backup.ok { "proven" } else { "NOT proven" };
-        println!("{}: {verdict}", backup.name.escape_debug());
+        out += &format!("{}: {verdict}\n", backup.name.escape_debug());
         for part in &backup.parts {
-            println!(
-                "  {:<14} {:<40} {}",
+            out += &format!(
+                "  {:<14} {:<40} {}\n",
                 part.part.to_string(),
                 part.file.to_string(),
                 found(part)
             );
         }
         if let Some(problem) = &backup.problem {
-            println!("  {problem}");
+            out += &format!("  {problem}\n");
         }
     }
+    out
 }
 
 fn found(part: &VerifiedPart) -> String {
@@ -138,7 +149,7 @@ fn found(part: &VerifiedPart) -> String {
     };
     let note = part
         .note
-        .map_or_else(String::new, |note| format!(" (note: {note})"));
+        .map_or_else(String::new, |note| format!("\n{:17}note: {note}", ""));
     format!("{how}, {inside}{note}")
 }
 

@@ -66,7 +66,7 @@ pub fn run(site: &Site, options: Options, monitor: &Monitor) -> Result<Report> {
     let name = BackupName::try_from(schedule::backup_name(site.site.as_str(), day))
         .map_err(Error::Usage)?;
     let password = site.password()?;
-    let config = config_entries(site)?;
+    let config = config_files(site)?;
     let media = match &site.media_dir {
         Some(media) if !options.database_only => {
             outside(&site.backup_dir, media)?;
@@ -74,7 +74,8 @@ pub fn run(site: &Site, options: Options, monitor: &Monitor) -> Result<Report> {
         }
         _ => None,
     };
-    if site.database.is_none() && media.is_none() && config.is_empty() {
+    let has_config = !config.is_empty() || site.security_dir.is_some();
+    if site.database.is_none() && media.is_none() && !has_config {
         return Err(Error::Usage(
             "there is nothing to back up: no database, no media and no configuration is given"
                 .into(),
@@ -113,16 +114,16 @@ pub fn run(site: &Site, options: Options, monitor: &Monitor) -> Result<Report> {
             })
         })
         .transpose()?;
-    let config = (!config.is_empty())
+    let config = has_config
         .then(|| {
             making.part(Part::Config, None, |out, making| {
                 let mut packer = Packer::new(out, making.monitor);
                 for (path, name) in &config {
-                    if path.is_dir() {
-                        packer.folder(path, name.as_bytes())?;
-                    } else {
-                        packer.file(path, name.as_bytes())?;
-                    }
+                    packer.file(path, name.as_bytes())?;
+                }
+                if let Some(security) = &site.security_dir {
+                    let prefix = format!("config-{}/security/", site.site);
+                    packer.folder(security, prefix.as_bytes())?;
                 }
                 making.skipped.extend(packer.finish()?);
                 Ok(())
@@ -229,9 +230,9 @@ pub(crate) fn millis(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The configuration and security files, each with its name in the archive:
-/// `config-<site>/config/priv/<file>`, `config-<site>/config/config.d/…`, `config-<site>/security/…`.
-fn config_entries(site: &Site) -> Result<Vec<(PathBuf, String)>> {
+/// The configuration files, each with its name in the archive: `config-<site>/config/priv/<file>` or
+/// `config-<site>/config/config.d/…`.
+fn config_files(site: &Site) -> Result<Vec<(PathBuf, String)>> {
     let mut entries = Vec::new();
     let mut seen: HashMap<String, &Path> = HashMap::new();
     for path in &site.config_files {
@@ -245,9 +246,6 @@ fn config_entries(site: &Site) -> Result<Vec<(PathBuf, String)>> {
             )));
         }
         entries.push((path.clone(), format!("config-{}/config/{name}", site.site)));
-    }
-    if let Some(security) = &site.security_dir {
-        entries.push((security.clone(), format!("config-{}/security/", site.site)));
     }
     Ok(entries)
 }

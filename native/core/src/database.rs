@@ -7,6 +7,7 @@
 
 use crate::archive::DumpWatch;
 use crate::error::{Error, Result};
+use crate::priority;
 use crate::progress::Monitor;
 use crate::secret::Secret;
 use crate::site::Database;
@@ -16,6 +17,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::fs::File;
 use std::io::{self, PipeReader, Read, Seek, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -44,7 +46,7 @@ pub(crate) fn dump(
     let mut block = vec![0; 64 << 10];
     loop {
         monitor.check()?;
-        if !running.has_output()? {
+        if !is_ready(&running.output)? {
             continue;
         }
         let count = match running.output.read(&mut block) {
@@ -58,7 +60,7 @@ pub(crate) fn dump(
             .map_err(Error::io("cannot write the dump of", &database.pg_dump))?;
         monitor.add(count as u64)?;
     }
-    let said = running.finish(database)?;
+    let said = running.finish(database, monitor)?;
     watch.finish().map_err(|reason| {
         Error::Database(format!(
             "{} said that it succeeded, but {reason}",
@@ -116,32 +118,22 @@ impl Running {
         let child = command.spawn().map_err(fail)?;
         // The writing ends are the child's alone, else their end would never be seen.
         drop(command);
-        let messages = std::thread::spawn(move || words(errors));
-        Ok(Self {
+        let mut running = Self {
             child,
             ended: false,
             output,
             status,
-            messages: Some(messages),
-        })
-    }
-
-    /// Waits a little for output, or its end.
-    fn has_output(&self) -> Result<bool> {
-        let timeout = Timespec {
-            tv_sec: 0,
-            tv_nsec: PATIENCE,
+            messages: None,
         };
-        let mut events = [PollFd::new(&self.output, PollFlags::IN)];
-        match poll(&mut events, Some(&timeout)) {
-            Ok(count) => Ok(count > 0),
-            Err(rustix::io::Errno::INTR) => Ok(false),
-            Err(errno) => Err(Error::Internal(format!("poll: {errno}"))),
-        }
+        running.messages = Some(priority::spawn("messages", move || words(errors))?);
+        Ok(running)
     }
 
     /// What was said on stderr by a command that succeeded.
-    fn finish(mut self, database: &Database) -> Result<String> {
+    fn finish(mut self, database: &Database, monitor: &Monitor) -> Result<String> {
+        while !is_ready(&self.status)? {
+            monitor.check()?;
+        }
         let mut status = String::new();
         // An unreadable status is none.
         let _ = (&mut self.status).take(16).read_to_string(&mut status);
@@ -155,6 +147,19 @@ impl Running {
             "0" => Ok(said),
             status => Err(failure(database, status, &said)),
         }
+    }
+}
+
+/// Waits a little for something to read, or its end.
+fn is_ready(pipe: &PipeReader) -> Result<bool> {
+    let timeout = Timespec {
+        tv_sec: 0,
+        tv_nsec: PATIENCE,
+    };
+    match poll(&mut [PollFd::new(pipe, PollFlags::IN)], Some(&timeout)) {
+        Ok(count) => Ok(count > 0),
+        Err(rustix::io::Errno::INTR) => Ok(false),
+        Err(errno) => Err(Error::Internal(format!("poll: {errno}"))),
     }
 }
 
@@ -222,6 +227,9 @@ fn passfile(password: &Secret) -> Result<File> {
     }
     line.push(b'\n');
     let mut file = tempfile::tempfile().map_err(fail)?;
+    // libpq does not read a password that others could.
+    file.set_permissions(PermissionsExt::from_mode(0o600))
+        .map_err(fail)?;
     file.write_all(&line).map_err(fail)?;
     file.rewind().map_err(fail)?;
     Ok(file)

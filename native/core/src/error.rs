@@ -1,5 +1,6 @@
 //! What can go wrong, in words for a person and in kinds for a program.
 
+use serde::Serialize;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -69,7 +70,8 @@ pub enum Error {
 }
 
 /// What a caller can match on. The CLI's exit codes and Erlang's error atoms follow from it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// Stopped on request.
@@ -194,5 +196,32 @@ fn advice(source: &io::Error) -> &'static str {
             "; run this as the user that Zotonic runs as, or change the permissions"
         }
         _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_has_one_name() {
+        for kind in [
+            ErrorKind::Cancelled,
+            ErrorKind::InProgress,
+            ErrorKind::WrongPassword,
+            ErrorKind::NoPassword,
+            ErrorKind::Damaged,
+            ErrorKind::UnknownBackup,
+            ErrorKind::NotFound,
+            ErrorKind::Exists,
+            ErrorKind::Permission,
+            ErrorKind::NoSpace,
+            ErrorKind::Usage,
+            ErrorKind::Database,
+            ErrorKind::Io,
+            ErrorKind::Internal,
+        ] {
+            assert_eq!(serde_json::json!(kind), serde_json::json!(kind.name()));
+        }
     }
 }

@@ -1,5 +1,8 @@
 //! Backups give way to the web site on the same machine.
 
+use crate::error::{Error, Result};
+use std::thread::JoinHandle;
+
 /// How much nicer than its parent a thread of a backup is: enough to lose every contest for a core,
 /// not so much that a busy machine never finishes its backup.
 #[cfg(target_os = "linux")]
@@ -14,4 +17,18 @@ pub fn lower() {
     {
         let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE);
     }
+}
+
+/// Starts a named thread of low priority.
+pub(crate) fn spawn<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>> {
+    std::thread::Builder::new()
+        .name(format!("zbackup-{name}"))
+        .spawn(|| {
+            lower();
+            work()
+        })
+        .map_err(|error| Error::Internal(format!("cannot start a thread: {error}")))
 }

@@ -3,7 +3,7 @@
 
 use crate::archive::{Contents, Incomplete, check_dump, check_tar};
 use crate::catalog::{Catalog, Entry, Part, PartName, StoredPart};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::hash::Sha256Hash;
 use crate::progress::{Monitor, Phase};
 use crate::secret::Password;
@@ -42,8 +42,8 @@ pub struct VerifiedPart {
     pub contents: Option<Contents>,
     /// What is wrong with it.
     pub problem: Option<String>,
-    /// The kind of what is wrong, as [`crate::error::ErrorKind::name`].
-    pub kind: Option<&'static str>,
+    /// The kind of what is wrong.
+    pub kind: Option<ErrorKind>,
     /// What cannot be proven about it, though nothing is wrong.
     pub note: Option<&'static str>,
 }
@@ -51,8 +51,8 @@ pub struct VerifiedPart {
 /// Proves the backups of these names, or all of them.
 ///
 /// # Errors
-/// `UnknownBackup`, `PasswordRequired`, `WrongPassword`; `Io` and `Damaged` for the list itself;
-/// `Cancelled`. What is wrong with a backup is in the answer, not an error.
+/// `UnknownBackup`; `PasswordRequired`; `Io` and `Damaged` for the list itself; `Cancelled`. What is
+/// wrong with a backup, or with the password for it, is in the answer and not an error.
 pub fn run(
     folder: &Path,
     names: &[String],
@@ -136,14 +136,11 @@ fn backup(
                 verified.note = proof.note;
             }
             // The fault of whoever asks, or of the machine: not of the backup.
-            Err(
-                error @ (Error::Cancelled
-                | Error::PasswordRequired(_)
-                | Error::WrongPassword(_)
-                | Error::Internal(_)),
-            ) => return Err(error),
+            Err(error @ (Error::Cancelled | Error::PasswordRequired(_) | Error::Internal(_))) => {
+                return Err(error);
+            }
             Err(error) => {
-                verified.kind = Some(error.kind().name());
+                verified.kind = Some(error.kind());
                 verified.problem = Some(error.to_string());
             }
         }

@@ -93,10 +93,9 @@ impl Catalog {
         let json = EntryJson::from(entry);
         let raw = serde_json::value::to_raw_value(&json)
             .map_err(|error| Error::Internal(format!("an entry of the catalog: {error}")))?;
-        match self.entries.iter_mut().find(|(key, _)| *key == name) {
-            Some(slot) => slot.1 = raw,
-            None => self.entries.push((name, raw)),
-        }
+        // All of them: a name that is there twice says nothing.
+        self.entries.retain(|(key, _)| *key != name);
+        self.entries.push((name, raw));
         Ok(())
     }
 }

@@ -5,6 +5,7 @@
 
 use super::BLOCK;
 use crate::error::{Error, Result};
+use crate::priority;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -44,7 +45,7 @@ where
     for _ in 0..count {
         let jobs = job_receiver.clone();
         let make_worker = make_worker.clone();
-        submit.workers.push(spawn("worker", move || {
+        submit.workers.push(priority::spawn("worker", move || {
             let mut work = make_worker();
             for (job, answer) in jobs {
                 // Nobody waits for the answer when the whole was given up: then there is no harm.
@@ -56,20 +57,6 @@ where
         order: order_receiver,
     };
     Ok((submit, results))
-}
-
-/// Starts a named thread of low priority: the web site on this machine goes first.
-pub(super) fn spawn<T: Send + 'static>(
-    name: &str,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<JoinHandle<T>> {
-    std::thread::Builder::new()
-        .name(format!("zbackup-{name}"))
-        .spawn(|| {
-            crate::priority::lower();
-            work()
-        })
-        .map_err(|error| Error::Internal(format!("cannot start a thread: {error}")))
 }
 
 impl<J, O> Submit<J, O> {

@@ -5,6 +5,7 @@ use super::z2::{self, ChunkKey, Context};
 use super::{BLOCK, z1};
 use crate::error::{Error, Result};
 use crate::hash::Sha256Hash;
+use crate::priority;
 use crate::progress::Monitor;
 use crate::secret::Password;
 use crate::stream::Stored;
@@ -82,7 +83,7 @@ impl StoredReader {
             Body::Z2(_) => Encryption::Z2,
         };
         let (submit, results) = pool::start(|| Job::run)?;
-        let producer = pool::spawn("source", move || source.run(body, &submit))?;
+        let producer = priority::spawn("source", move || source.run(body, &submit))?;
         Ok(Self {
             encryption,
             context,

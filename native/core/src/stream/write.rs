@@ -6,6 +6,7 @@ use super::pool::{self, Results, Spare, Submit};
 use super::z2::{self, ChunkKey, Context, FileSeal, Sealer};
 use crate::error::{Error, Result};
 use crate::hash::Sha256Hash;
+use crate::priority;
 use sha2::{Digest, Sha256};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -29,7 +30,7 @@ pub struct StreamWriter {
     index: u64,
     source_bytes: u64,
     spare: Spare,
-    submit: Option<Submit<Block, Vec<u8>>>,
+    submit: Option<Submit<Block, Piece>>,
     sink: Option<JoinHandle<Result<Stored>>>,
 }
 
@@ -37,6 +38,12 @@ struct Block {
     index: u64,
     last: bool,
     data: Vec<u8>,
+}
+
+/// What a block became.
+struct Piece {
+    last: bool,
+    bytes: Vec<u8>,
 }
 
 impl StreamWriter {
@@ -83,7 +90,7 @@ impl StreamWriter {
             source_bytes: 0,
             spare,
             submit: Some(submit),
-            sink: Some(pool::spawn("sink", move || {
+            sink: Some(priority::spawn("sink", move || {
                 sink.run(seal.as_ref(), &results)
             })?),
         })
@@ -189,7 +196,7 @@ fn worker(
     effort: Option<Effort>,
     seal: Option<FileSeal>,
     spare: Spare,
-) -> impl FnMut(Block) -> Result<Vec<u8>> {
+) -> impl FnMut(Block) -> Result<Piece> {
     let mut gzip = effort.map(Gzip::new);
     let mut key: Option<ChunkKey> = None;
     move |block| {
@@ -211,7 +218,10 @@ fn worker(
             key.seal(block.index, block.last, &mut out)?;
         }
         spare.give(block.data);
-        Ok(out)
+        Ok(Piece {
+            last: block.last,
+            bytes: out,
+        })
     }
 }
 
@@ -228,7 +238,7 @@ struct Sink {
 }
 
 impl Sink {
-    fn run(mut self, seal: Option<&FileSeal>, results: &Results<Vec<u8>>) -> Result<Stored> {
+    fn run(mut self, seal: Option<&FileSeal>, results: &Results<Piece>) -> Result<Stored> {
         if let Some(seal) = seal {
             self.put(&seal.header()?)?;
         }
@@ -237,15 +247,17 @@ impl Sink {
             .file
             .try_clone()
             .map_err(Error::io("cannot write", &self.path))?;
-        let flusher = pool::spawn("flush", move || {
+        let flusher = priority::spawn("flush", move || {
             // The kernel tells of a failure only once: it must not be lost here.
             flushes.iter().try_for_each(|()| file.sync_data())
         })?;
         let mut flushed = 0;
+        let mut is_whole = false;
         while let Some(piece) = results.next() {
-            let piece = piece?;
-            self.put(&piece)?;
-            self.spare.give(piece);
+            let Piece { last, bytes } = piece?;
+            self.put(&bytes)?;
+            self.spare.give(bytes);
+            is_whole = last;
             if self.size - flushed >= FLUSH && flush.try_send(()).is_ok() {
                 flushed = self.size;
             }
@@ -255,6 +267,9 @@ impl Sink {
             .join()
             .map_err(|_| Error::Internal("the flushing thread stopped".into()))?
             .map_err(Error::io("cannot write", &self.path))?;
+        if !is_whole {
+            return Err(Error::Cancelled); // nobody waits for the rest
+        }
         self.file
             .sync_all()
             .map_err(Error::io("cannot write", &self.path))?;

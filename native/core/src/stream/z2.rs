@@ -1,8 +1,8 @@
 //! Encryption of new files: Argon2id, HKDF-SHA256 and AES-256-GCM in the STREAM construction.
 //! `docs/encryption-format.md` is the specification; the names here are its names.
 
-use super::pool;
 use crate::error::{Error, Result};
+use crate::priority;
 use crate::secret::Password;
 use aes_gcm::aead::AeadInOut;
 use aes_gcm::{Aes256Gcm, KeyInit, Nonce, Tag};
@@ -139,7 +139,7 @@ impl Sealer {
             root: OnceLock::new(),
         });
         let beside = Arc::clone(&deriving);
-        let thread = pool::spawn("password", move || {
+        let thread = priority::spawn("password", move || {
             // Whoever needs the key gets the error.
             let _ = beside.root();
         })?;

@@ -1,0 +1,41 @@
+# The few commands people use.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+# rustup's folder, for a shell that has not read the profile that rustup wrote.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+.DEFAULT_GOAL := help
+.PHONY: help build demo test check clean setup shellcheck
+
+help: ## say what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup:
+	@scripts/setup
+
+build: setup ## the command line, the native library and the Erlang code, for use
+	scripts/build-nif
+	cargo build --release --package zbackup
+	rebar3 as test compile
+
+demo: setup ## back up a sample site, lose it and bring it back
+	@scripts/with-postgres demo/run
+
+test: setup ## all tests, with a PostgreSQL of their own
+	scripts/with-postgres cargo test --workspace
+	scripts/with-postgres rebar3 as test do eunit, ct
+
+check: setup shellcheck ## formatting, lints, types, cross references, shell scripts
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	rebar3 as test xref
+	rebar3 as test dialyzer
+
+# Every script of the project that says that it is for a shell.
+shellcheck: setup
+	find . \( -name .git -o -name target -o -name '_build*' -o -name .rebar3 \) -prune -o -type f -print0 \
+		| xargs -0 awk 'FNR == 1 && /^#!.*[\/ ](ba|da)?sh( |$$)/ { printf "%s%c", FILENAME, 0 } { nextfile }' \
+		| xargs -0 --no-run-if-empty shellcheck
+
+clean: ## remove what was built
+	rm -rf target _build priv/zbackup_nif.so
