@@ -9,14 +9,14 @@ use args::{Args, Command, Where};
 use clap::Parser;
 use progress::Terminal;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use zbackup_core::error::{Error, ErrorKind, Result};
 use zbackup_core::progress::{Cancel, Monitor, NoProgress, Progress};
 use zbackup_core::secret::{Password, Secret};
-use zbackup_core::site::Site;
-use zbackup_core::stream::{Encryption, decrypt_file};
+use zbackup_core::site::{self, Site, TimeZone};
+use zbackup_core::stream::{Encryption, decrypt_file, decrypted_name};
 use zbackup_core::verify::{self, Verified};
 use zbackup_core::{backup, list};
 
@@ -37,13 +37,12 @@ fn main() -> ExitCode {
     signal::cancel_on_interrupt(cancel.clone());
     let is_json = args.command.is_json();
     let code = run(&args, cancel).unwrap_or_else(|error| {
-        if is_json {
-            print(&show::json(&serde_json::json!({
-                "error": error.kind(),
-                "message": error.to_string(),
-            })));
-        } else {
-            eprintln!("zbackup: {error}");
+        let json = serde_json::json!({
+            "error": error.kind(),
+            "message": error.to_string(),
+        });
+        if !is_json || print(&show::json(&json)).is_err() {
+            tell(&format!("zbackup: {error}\n"));
         }
         exit_code(error.kind())
     });
@@ -51,8 +50,20 @@ fn main() -> ExitCode {
 }
 
 /// To stdout. A reader that has seen enough, as `head` does, is no error.
-fn print(text: &str) {
-    let _ = std::io::stdout().write_all(text.as_bytes());
+fn print(text: &str) -> Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::Io {
+            doing: "cannot write to",
+            path: "the standard output".into(),
+            source: error,
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// To stderr. When nobody listens there, the work goes on.
+fn tell(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
 fn exit_code(kind: ErrorKind) -> u8 {
@@ -99,21 +110,22 @@ fn run(args: &Args, cancel: Cancel) -> Result<u8> {
             let report = backup::run(&site, options, &monitor)?;
             drop(monitor);
             if *json {
-                print(&show::json(&report));
+                print(&show::json(&report))?;
             } else {
-                print(&show::report(&report));
-                eprint!("{}", show::warnings(&report));
+                print(&show::report(&report))?;
+                tell(&show::warnings(&report));
             }
             Ok(DONE)
         }
         Command::List { from, json } => {
-            let (folder, _) = folder(from)?;
+            let (folder, site) = folder(from)?;
+            let zone = site.map_or_else(|| Ok(TimeZone::system()), |site| site.time_zone())?;
             let listing = list::run(&folder)?;
             print(&if *json {
                 show::json(&listing)
             } else {
-                show::listing(&listing, &folder)
-            });
+                show::listing(&listing, &folder, &zone)
+            })?;
             Ok(DONE)
         }
         Command::Verify {
@@ -139,7 +151,7 @@ fn run(args: &Args, cancel: Cancel) -> Result<u8> {
                 show::json(&verified)
             } else {
                 show::verified(&verified)
-            });
+            })?;
             Ok(verdict(&verified))
         }
         Command::Decrypt {
@@ -148,17 +160,19 @@ fn run(args: &Args, cancel: Cancel) -> Result<u8> {
             password_file,
             force,
         } => {
+            // A person is not asked for a password in vain.
+            let output = decrypted_name(file, output.as_deref(), *force)?;
             let password = match password_file {
                 Some(file) => Password::from_file(file)?,
                 None => ask_password(file.clone())?,
             };
-            let opened = decrypt_file(file, output.as_deref(), &password, *force, &monitor)?;
+            let opened = decrypt_file(file, Some(&output), &password, *force, &monitor)?;
             drop(monitor);
-            print(&format!("decrypted to {}\n", opened.output.display()));
+            print(&format!("decrypted to {}\n", opened.output.display()))?;
             if opened.encryption == Encryption::Z1 {
-                eprintln!(
+                tell(
                     "zbackup: note: this file was encrypted by Zotonic's own module, whose format cannot \
-                     show whether it was changed; check it with: gunzip -t"
+                     show whether it was changed; check it with: gunzip -t\n",
                 );
             }
             Ok(DONE)
@@ -166,13 +180,20 @@ fn run(args: &Args, cancel: Cancel) -> Result<u8> {
     }
 }
 
-fn read_site(config: &std::path::Path) -> Result<Site> {
+fn read_site(config: &Path) -> Result<Site> {
     let site = Site::from_file(config)?;
-    if site.holds_secret() && show::is_open_to_others(config) {
-        eprintln!(
-            "zbackup: warning: {} holds a password and others can read it: chmod 600 it",
-            config.display()
-        );
+    let password_file = match &site.encryption {
+        Some(site::Encryption::PasswordFile(file)) => Some(file.as_path()),
+        _ => None,
+    };
+    let with_secret = site.holds_secret().then_some(config);
+    for file in with_secret.into_iter().chain(password_file) {
+        if show::is_open_to_others(file) {
+            tell(&format!(
+                "zbackup: warning: {} holds a password and others can read it: chmod 600 it\n",
+                file.display()
+            ));
+        }
     }
     Ok(site)
 }

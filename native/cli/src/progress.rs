@@ -42,7 +42,7 @@ impl Progress for Terminal {
                 *last = Some((now.phase, Instant::now()));
             }
             None if is_new => {
-                eprintln!("{} …", doing(now.phase));
+                crate::tell(&format!("{} …\n", doing(now.phase)));
                 *last = Some((now.phase, Instant::now()));
             }
             None => {
@@ -52,12 +52,12 @@ impl Progress for Terminal {
                 let of = now
                     .total
                     .map_or_else(String::new, |total| format!(" of {}", HumanBytes(total)));
-                eprintln!(
-                    "{}: {}{of}, {}/s",
+                crate::tell(&format!(
+                    "{}: {}{of}, {}/s\n",
                     doing(now.phase),
                     HumanBytes(now.done),
                     HumanBytes(now.rate)
-                );
+                ));
                 *last = Some((now.phase, Instant::now()));
             }
         }

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 use zbackup_core::backup::Report;
 use zbackup_core::list::{Listed, Listing};
+use zbackup_core::site::TimeZone;
 use zbackup_core::stream::Encryption;
 use zbackup_core::time::local;
 use zbackup_core::verify::{Verified, VerifiedPart};
@@ -61,7 +62,7 @@ pub(crate) fn warnings(report: &Report) -> String {
     out
 }
 
-pub(crate) fn listing(listing: &Listing, folder: &Path) -> String {
+pub(crate) fn listing(listing: &Listing, folder: &Path, zone: &TimeZone) -> String {
     if listing.backups.is_empty() && listing.refused.is_empty() {
         return format!("no backups in {}\n", folder.display());
     }
@@ -78,9 +79,9 @@ pub(crate) fn listing(listing: &Listing, folder: &Path) -> String {
         out += &format!(
             "{:<24} {:<25} {:>12}  {encrypted:<9} {}\n",
             backup.entry.name.to_string(),
-            local(backup.entry.timestamp),
+            local(backup.entry.timestamp, zone),
             HumanBytes(backup.size).to_string(),
-            parts(backup)
+            parts(backup, zone)
         );
         for file in &backup.missing {
             out += &format!("  missing, or not of the length it should have: {file}\n");
@@ -96,7 +97,7 @@ pub(crate) fn listing(listing: &Listing, folder: &Path) -> String {
     out
 }
 
-fn parts(backup: &Listed) -> String {
+fn parts(backup: &Listed, zone: &TimeZone) -> String {
     let mut parts: Vec<String> = Vec::new();
     if backup.is_database_present {
         parts.push("database".into());
@@ -106,7 +107,7 @@ fn parts(backup: &Listed) -> String {
     }
     if backup.is_files_present {
         parts.push(match backup.entry.files_timestamp {
-            Some(time) => format!("files (of {})", local(time)),
+            Some(time) => format!("files (of {})", local(time, zone)),
             None => "files".into(),
         });
     }

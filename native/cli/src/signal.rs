@@ -17,7 +17,7 @@ pub(crate) fn cancel_on_interrupt(cancel: Cancel) {
         let asking = ASKING.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((terminal, before)) = &*asking {
             let _ = tcsetattr(terminal, OptionalActions::Now, before);
-            eprintln!();
+            crate::tell("\n");
             std::process::exit(INTERRUPTED);
         }
         cancel.cancel();

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::Serialize;
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::Instant;
 
 /// What kind of backup to make.
@@ -67,13 +67,10 @@ pub fn run(site: &Site, options: Options, monitor: &Monitor) -> Result<Report> {
         .map_err(Error::Usage)?;
     let password = site.password()?;
     let config = config_files(site)?;
-    let media = match &site.media_dir {
-        Some(media) if !options.database_only => {
-            outside(&site.backup_dir, media)?;
-            Some((media, measure(media)?))
-        }
-        _ => None,
-    };
+    let media = site.media_dir.as_ref().filter(|_| !options.database_only);
+    if let Some(media) = media {
+        outside(&site.backup_dir, media)?;
+    }
     let has_config = !config.is_empty() || site.security_dir.is_some();
     if site.database.is_none() && media.is_none() && !has_config {
         return Err(Error::Usage(
@@ -131,8 +128,9 @@ pub fn run(site: &Site, options: Options, monitor: &Monitor) -> Result<Report> {
         })
         .transpose()?;
     let files = media
-        .map(|(media, size)| {
-            making.part(Part::Files, Some(size.bytes), |out, making| {
+        .map(|media| {
+            let size = measure(media, monitor)?;
+            making.part(Part::Files, Some(size), |out, making| {
                 let mut packer = Packer::new(out, making.monitor);
                 packer.folder(media, b"")?;
                 making.skipped.extend(packer.finish()?);
@@ -150,6 +148,16 @@ pub fn run(site: &Site, options: Options, monitor: &Monitor) -> Result<Report> {
         let is_there = site.backup_dir.join(file.file.as_str()).is_file();
         is_there.then_some((file, made))
     });
+    if kept
+        .as_ref()
+        .is_some_and(|(file, _)| file.file.is_encrypted() != password.is_some())
+    {
+        making.warnings.push(if password.is_some() {
+            "the media files that this name keeps from before are not encrypted".into()
+        } else {
+            "the media files that this name keeps from before are encrypted".into()
+        });
+    }
     let (kept, files_timestamp) = kept.unzip();
     let Making {
         made,
@@ -231,13 +239,23 @@ pub(crate) fn millis(duration: std::time::Duration) -> u64 {
 }
 
 /// The configuration files, each with its name in the archive: `config-<site>/config/priv/<file>` or
-/// `config-<site>/config/config.d/…`.
+/// `config-<site>/config/config.d/…`. That they and the security folder are there is known before the
+/// long work begins.
 fn config_files(site: &Site) -> Result<Vec<(PathBuf, String)>> {
-    let mut entries = Vec::new();
+    if let Some(security) = &site.security_dir {
+        std::fs::read_dir(security).map_err(Error::io("cannot read the folder", security))?;
+    }
+    let mut files = Vec::new();
     let mut seen: HashMap<String, &Path> = HashMap::new();
     for path in &site.config_files {
-        let name = config_name(path)
-            .ok_or_else(|| Error::Usage(format!("{} is not the name of a file", path.display())))?;
+        let metadata = path.metadata().map_err(Error::io("cannot read", path))?;
+        let name = config_name(path).filter(|_| metadata.is_file());
+        let name = name.ok_or_else(|| {
+            Error::Usage(format!(
+                "{} is not a file: config_files names files, each by itself",
+                path.display()
+            ))
+        })?;
         if let Some(other) = seen.insert(name.clone(), path) {
             return Err(Error::Usage(format!(
                 "{} and {} would both be stored as {name}",
@@ -245,18 +263,23 @@ fn config_files(site: &Site) -> Result<Vec<(PathBuf, String)>> {
                 path.display()
             )));
         }
-        entries.push((path.clone(), format!("config-{}/config/{name}", site.site)));
+        files.push((path.clone(), format!("config-{}/config/{name}", site.site)));
     }
-    Ok(entries)
+    Ok(files)
 }
 
 /// Where a configuration file is stored: below `config.d/` when that is where it is from, else in
 /// `priv/`.
 fn config_name(path: &Path) -> Option<String> {
-    let names: Option<Vec<&str>> = path.iter().map(|name| name.to_str()).collect();
-    let names = names?;
-    let file = path.file_name()?.to_str()?;
-    let folders = &names[..names.len() - 1];
+    let mut names: Vec<&str> = Vec::new();
+    for component in path.components() {
+        match component {
+            Component::ParentDir => drop(names.pop()),
+            Component::Normal(name) => names.push(name.to_str()?),
+            _ => {}
+        }
+    }
+    let (file, folders) = names.split_last()?;
     Some(match folders.iter().rposition(|name| *name == "config.d") {
         Some(at) => names[at..].join("/"),
         None => format!("priv/{file}"),
@@ -265,7 +288,6 @@ fn config_name(path: &Path) -> Option<String> {
 
 /// A backup folder inside of the media folder would be backed up with it, and grow every night.
 fn outside(backups: &Path, media: &Path) -> Result<()> {
-    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let media_real = media
         .canonicalize()
         .map_err(Error::io("cannot read the media folder", media))?;
@@ -277,4 +299,14 @@ fn outside(backups: &Path, media: &Path) -> Result<()> {
         )));
     }
     Ok(())
+}
+
+/// Where a path leads, also one whose last folders are not there yet.
+fn real(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let found = absolute.ancestors().find_map(|above| {
+        let rest = absolute.strip_prefix(above).ok()?;
+        Some(above.canonicalize().ok()?.join(rest))
+    });
+    found.unwrap_or(absolute)
 }

@@ -13,22 +13,39 @@ use crate::secret::Secret;
 use crate::site::Database;
 use crate::stream::StreamWriter;
 use command_fds::{CommandFdExt, FdMapping};
+use crossbeam_channel::{Receiver, bounded};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process_group};
+use std::borrow::Cow;
 use std::fs::File;
-use std::io::{self, PipeReader, Read, Seek, Write};
+use std::io::{self, PipeReader, PipeWriter, Read, Seek, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::thread::JoinHandle;
+use std::time::Duration;
 
-/// Runs a command and writes its exit status to descriptor 4, which the command does not get.
-const WRAPPER: &str = r#""$@" 4>&-; echo "$?" >&4"#;
+/// Runs a command and writes its exit status to descriptor 4, which the command does not get. Descriptor
+/// 5 ends when we do, however that is: then the command ends too, and does not wait for a lock or a
+/// server while nobody waits for it.
+const WRAPPER: &str = r#"
+"$@" 4>&- 5<&- &
+command=$!
+(read -r _ <&5; kill -KILL "$command") >/dev/null 2>&1 4>&- &
+watch=$!
+wait "$command"
+echo "$?" >&4
+kill "$watch"
+"#;
 const PASSWORD_FD: i32 = 3;
 const STATUS_FD: i32 = 4;
-/// What is kept of what `pg_dump` says.
-const LONGEST_MESSAGE: u64 = 64 << 10;
+const LIFE_FD: i32 = 5;
+/// What is kept of what `pg_dump` says: its last words tell why it stopped.
+const LONGEST_MESSAGE: usize = 16 << 10;
+/// How long to wait for last words once it has ended: something that it started may hold the pipe.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How long libpq waits for a server that does not answer, in seconds.
+const CONNECT_TIMEOUT: &str = "30";
 /// How often a silent `pg_dump` is left alone to see whether the job was cancelled, in nanoseconds.
 const PATIENCE: i64 = 100_000_000;
 
@@ -43,6 +60,7 @@ pub(crate) fn dump(
 ) -> Result<Option<String>> {
     let mut running = Running::start(database)?;
     let mut watch = DumpWatch::default();
+    let mut head = Head::default();
     let mut block = vec![0; 64 << 10];
     loop {
         monitor.check()?;
@@ -56,10 +74,10 @@ pub(crate) fn dump(
             Err(error) => return Err(Error::io("cannot read from", &database.pg_dump)(error)),
         };
         watch.see(&block[..count]);
-        out.write_all(&block[..count])
-            .map_err(Error::io("cannot write the dump of", &database.pg_dump))?;
+        write(out, &head.pass(&block[..count]))?;
         monitor.add(count as u64)?;
     }
+    write(out, &head.end())?;
     let said = running.finish(database, monitor)?;
     watch.finish().map_err(|reason| {
         Error::Database(format!(
@@ -70,12 +88,64 @@ pub(crate) fn dump(
     Ok((!said.is_empty()).then_some(said))
 }
 
+fn write(out: &mut StreamWriter, dump: &[u8]) -> Result<()> {
+    out.write_all(dump)
+        .map_err(Error::io("cannot write", Path::new("the dump")))
+}
+
+/// The start of a dump, held back until its first statements are there. A dump of the schema `public`
+/// creates that, but every new database has it already, and `psql` would stop there.
+#[derive(Default)]
+struct Head {
+    held: Vec<u8>,
+    has_passed: bool,
+}
+
+impl Head {
+    /// Settings and the schema come within this; tables and data after it.
+    const LENGTH: usize = 4 << 10;
+    const STATEMENT: &'static str = "\nCREATE SCHEMA \"public\";\n";
+    const TOLERANT: &'static str = "\nCREATE SCHEMA IF NOT EXISTS \"public\";\n";
+
+    fn pass<'a>(&mut self, dump: &'a [u8]) -> Cow<'a, [u8]> {
+        if self.has_passed {
+            return Cow::Borrowed(dump);
+        }
+        self.held.extend_from_slice(dump);
+        if self.held.len() < Self::LENGTH {
+            return Cow::Owned(Vec::new());
+        }
+        Cow::Owned(self.end())
+    }
+
+    fn end(&mut self) -> Vec<u8> {
+        self.has_passed = true;
+        let held = std::mem::take(&mut self.held);
+        let statement = Self::STATEMENT.as_bytes();
+        let start = &held[..held.len().min(Self::LENGTH)];
+        match start
+            .windows(statement.len())
+            .position(|at| at == statement)
+        {
+            Some(at) => [
+                &held[..at],
+                Self::TOLERANT.as_bytes(),
+                &held[at + statement.len()..],
+            ]
+            .concat(),
+            None => held,
+        }
+    }
+}
+
 struct Running {
     child: Child,
     ended: bool,
     output: PipeReader,
     status: PipeReader,
-    messages: Option<JoinHandle<String>>,
+    messages: Receiver<String>,
+    /// The child ends when this is closed.
+    _life: PipeWriter,
 }
 
 impl Running {
@@ -84,10 +154,17 @@ impl Running {
         let (output, output_in) = io::pipe().map_err(fail)?;
         let (errors, errors_in) = io::pipe().map_err(fail)?;
         let (status, status_in) = io::pipe().map_err(fail)?;
-        let mut descriptors = vec![FdMapping {
-            parent_fd: status_in.into(),
-            child_fd: STATUS_FD,
-        }];
+        let (life, life_in) = io::pipe().map_err(fail)?;
+        let mut descriptors = vec![
+            FdMapping {
+                parent_fd: status_in.into(),
+                child_fd: STATUS_FD,
+            },
+            FdMapping {
+                parent_fd: life.into(),
+                child_fd: LIFE_FD,
+            },
+        ];
         let mut command = Command::new("/bin/sh");
         command.args(["-c", WRAPPER, "zbackup"]);
         command.arg(&database.pg_dump).args(arguments(database));
@@ -100,6 +177,7 @@ impl Running {
             .env("PGPORT", database.port.to_string())
             .env("PGUSER", &database.user)
             .env("PGDATABASE", &database.dbname)
+            .env("PGCONNECT_TIMEOUT", CONNECT_TIMEOUT)
             .env("PGAPPNAME", "zbackup");
         if let Some(password) = &database.password {
             command.env("PGPASSFILE", format!("/dev/fd/{PASSWORD_FD}"));
@@ -118,14 +196,16 @@ impl Running {
         let child = command.spawn().map_err(fail)?;
         // The writing ends are the child's alone, else their end would never be seen.
         drop(command);
-        let mut running = Self {
+        let (said, messages) = bounded(1);
+        let running = Self {
             child,
             ended: false,
             output,
             status,
-            messages: None,
+            messages,
+            _life: life_in,
         };
-        running.messages = Some(priority::spawn("messages", move || words(errors))?);
+        priority::spawn("messages", move || said.send(words(errors)))?;
         Ok(running)
     }
 
@@ -138,11 +218,7 @@ impl Running {
         // An unreadable status is none.
         let _ = (&mut self.status).take(16).read_to_string(&mut status);
         self.ended = true;
-        let said = self
-            .messages
-            .take()
-            .and_then(|messages| messages.join().ok())
-            .unwrap_or_default();
+        let said = self.messages.recv_timeout(LAST_WORDS).unwrap_or_default();
         match status.trim() {
             "0" => Ok(said),
             status => Err(failure(database, status, &said)),
@@ -235,12 +311,17 @@ fn passfile(password: &Secret) -> Result<File> {
     Ok(file)
 }
 
-/// Reads to the end, and keeps the start.
+/// Reads to the end, and keeps the last of it.
 fn words(mut errors: PipeReader) -> String {
-    let mut bytes = Vec::new();
-    let _ = (&mut errors).take(LONGEST_MESSAGE).read_to_end(&mut bytes);
-    let _ = io::copy(&mut errors, &mut io::sink());
-    String::from_utf8_lossy(&bytes).trim().to_owned()
+    let mut kept = Vec::new();
+    let mut block = [0; 4096];
+    // What cannot be read is not told.
+    while let Ok(count @ 1..) = errors.read(&mut block) {
+        kept.extend_from_slice(&block[..count]);
+        let surplus = kept.len().saturating_sub(LONGEST_MESSAGE);
+        kept.drain(..surplus);
+    }
+    String::from_utf8_lossy(&kept).trim().to_owned()
 }
 
 /// What a person needs to know of a `pg_dump` that did not succeed.
@@ -259,6 +340,8 @@ fn failure(database: &Database, status: &str, said: &str) -> Error {
             .into()
     } else if has("authentication failed") || has("no password supplied") {
         format!("{server} refuses the user or the password of the database: check both")
+    } else if has("FATAL:") {
+        format!("the database server {server} refuses the connection")
     } else if has("connection to server") || has("could not translate host name") {
         format!("the database at {server} cannot be reached: is PostgreSQL running there?")
     } else if has("no matching schemas") {
@@ -268,6 +351,8 @@ fn failure(database: &Database, status: &str, said: &str) -> Error {
         )
     } else if status.is_empty() {
         format!("{command} was killed, or never ran")
+    } else if let Some(signal @ 1..) = status.parse::<i32>().ok().and_then(|n| n.checked_sub(128)) {
+        format!("{command} was killed by signal {signal}: was there too little memory?")
     } else {
         format!("{command} failed with exit status {status}")
     };

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::secret::{Password, Secret};
-use jiff::tz::TimeZone;
+pub use jiff::tz::TimeZone;
 use serde::Deserialize;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -79,12 +79,35 @@ fn default_pg_dump() -> PathBuf {
 
 /// The password that backups are encrypted with, or the file that it is in.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(try_from = "EncryptionFields")]
 pub enum Encryption {
     /// The password itself.
     Password(Password),
     /// A file of one line.
     PasswordFile(PathBuf),
+}
+
+/// What a request has of it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EncryptionFields {
+    #[serde(default)]
+    password: Option<Password>,
+    #[serde(default)]
+    password_file: Option<PathBuf>,
+}
+
+impl TryFrom<EncryptionFields> for Encryption {
+    type Error = &'static str;
+
+    fn try_from(fields: EncryptionFields) -> std::result::Result<Self, Self::Error> {
+        match (fields.password, fields.password_file) {
+            (Some(password), None) => Ok(Self::Password(password)),
+            (None, Some(file)) => Ok(Self::PasswordFile(file)),
+            (None, None) => Err("encryption needs a password_file"),
+            (Some(_), Some(_)) => Err("encryption has a password and a password_file: give one"),
+        }
+    }
 }
 
 impl Site {
@@ -93,9 +116,11 @@ impl Site {
     /// # Errors
     /// `Io` when it cannot be read, `Usage` with line and reason when it is not a site.
     pub fn from_file(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(Error::io("cannot read", path))?;
-        let mut site: Self = toml::from_str(&text)
-            .map_err(|error| Error::Usage(format!("{} is not right: {error}", path.display())))?;
+        let bytes = std::fs::read(path).map_err(Error::io("cannot read", path))?;
+        let text = String::from_utf8(bytes)
+            .map_err(|_| Error::Usage(format!("{} is not text in UTF-8", path.display())))?;
+        let mut site: Self =
+            toml::from_str(&text).map_err(|error| Error::Usage(mistake(path, &text, &error)))?;
         let base = path.parent().unwrap_or(Path::new(""));
         for relative in site.paths() {
             *relative = base.join(&*relative);
@@ -108,11 +133,15 @@ impl Site {
             Some(Encryption::PasswordFile(path)) => Some(path),
             _ => None,
         };
+        // A bare name is looked for in the PATH.
+        let pg_dump = self.database.as_mut().map(|database| &mut database.pg_dump);
+        let pg_dump = pg_dump.filter(|command| command.components().count() > 1);
         std::iter::once(&mut self.backup_dir)
             .chain(&mut self.media_dir)
             .chain(&mut self.config_files)
             .chain(&mut self.security_dir)
             .chain(password_file)
+            .chain(pg_dump)
     }
 
     /// The password to encrypt with, when backups of this site are to be encrypted.
@@ -149,6 +178,28 @@ impl Site {
             }),
         }
     }
+}
+
+/// What is wrong in a `site.toml`, and where; but not what stands there: it may be a password.
+fn mistake(path: &Path, text: &str, error: &toml::de::Error) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let number = before.map(|before| before.matches('\n').count());
+    let line = number.and_then(|number| text.lines().nth(number));
+    let key = line
+        .and_then(|line| line.split_once('='))
+        .map(|(key, _)| key.trim())
+        .filter(|key| !key.is_empty());
+    // serde tells the value before what it expected in its place.
+    let words = error.message();
+    let words = match words.split_once(", expected ") {
+        Some((found, expected)) if !found.starts_with("unknown field") => {
+            format!("expected {expected}")
+        }
+        _ => words.to_owned(),
+    };
+    let place = number.map_or_else(String::new, |number| format!(", line {}", number + 1));
+    let key = key.map_or_else(String::new, |key| format!(" {key}:"));
+    format!("{}{place}:{key} {words}", path.display())
 }
 
 /// The name of a site: safe as the start of a file name.

@@ -3,16 +3,14 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-/// A time in seconds since 1970, in the time zone of the machine.
+/// A time in seconds since 1970, in a time zone.
 #[must_use]
-pub fn local(seconds: i64) -> String {
+pub fn local(seconds: i64, zone: &TimeZone) -> String {
     Timestamp::from_second(seconds).map_or_else(
         |_| format!("{seconds} s"),
         |time| {
-            let zone = TimeZone::system();
-            zone.to_datetime(time)
-                .strftime("%a %Y-%m-%d %H:%M:%S")
-                .to_string()
+            let time = zone.to_datetime(time);
+            time.strftime("%a %Y-%m-%d %H:%M:%S").to_string()
         },
     )
 }

@@ -5,6 +5,7 @@
 
 use super::Skipped;
 use crate::error::{Error, Result};
+use crate::progress::Monitor;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, openat, statat};
 use rustix::io::Errno;
 use std::ffi::{CStr, CString};
@@ -32,30 +33,21 @@ impl Node<'_> {
     }
 }
 
-/// What a folder holds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct TreeSize {
-    /// Sum of the lengths of its regular files.
-    pub(crate) bytes: u64,
-    /// Number of things in it.
-    pub(crate) entries: u64,
-}
-
-/// Measures what is in a folder.
+/// The sum of the lengths of the regular files in a folder, in bytes.
 ///
 /// # Errors
-/// `Io` when the folder itself cannot be read. What is in it is passed over where it cannot be.
-pub(crate) fn measure(root: &Path) -> Result<TreeSize> {
-    let mut size = TreeSize::default();
+/// `Io` when the folder itself cannot be read, `Cancelled`. What is in it is passed over where it
+/// cannot be read.
+pub(crate) fn measure(root: &Path, monitor: &Monitor) -> Result<u64> {
+    let mut bytes = 0;
     let mut unread = Vec::new();
     walk(root, &mut unread, &mut |node, _| {
-        size.entries += 1;
         if node.file_type() == FileType::RegularFile {
-            size.bytes += length(&node.stat);
+            bytes += length(&node.stat);
         }
-        Ok(())
+        monitor.check()
     })?;
-    Ok(size)
+    Ok(bytes)
 }
 
 /// The length of a file. The operating system gives it as a signed number.

@@ -15,10 +15,13 @@ use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 const LOCK: &str = ".zbackup.lock";
 const STAGING: &str = ".staging";
 const COMMIT: &str = "commit.json";
+/// How often a tenth of a second is waited for a commit that is under way: some renames.
+const PATIENCE: u32 = 100;
 
 /// A backup folder that this process alone may change. The lock goes with the process, however that
 /// ends.
@@ -46,6 +49,8 @@ impl BackupFolder {
     pub fn open(path: &Path) -> Result<Self> {
         private_folder(path)?;
         let lock = Lock::take(path)?;
+        // Somebody else's folder cannot be closed.
+        let _ = close_to_others(path);
         let folder = Self {
             path: path.to_owned(),
             _lock: lock,
@@ -69,7 +74,7 @@ impl BackupFolder {
     /// # Errors
     /// `Io`.
     pub fn catalog(&self) -> Result<(Catalog, Option<PathBuf>)> {
-        match Catalog::load(&self.path) {
+        match Catalog::read(&self.path) {
             Ok(catalog) => Ok((catalog, None)),
             Err(Error::Damaged { path, .. }) => {
                 let text = std::fs::read(&path).map_err(Error::io("cannot read", &path))?;
@@ -175,6 +180,23 @@ impl BackupFolder {
     }
 }
 
+/// Finishes what a process decided and did not live to do, before the folder is read. A process that is
+/// just doing it is waited for.
+pub(super) fn settle(path: &Path) -> Result<()> {
+    let commit = path.join(STAGING).join(COMMIT);
+    for _ in 0..PATIENCE {
+        if !commit.exists() {
+            return Ok(());
+        }
+        match BackupFolder::open(path) {
+            Ok(_) => return Ok(()),
+            Err(Error::InProgress { .. }) => std::thread::sleep(Duration::from_millis(100)),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 impl Drop for BackupFolder {
     /// A backup that was not committed leaves nothing.
     fn drop(&mut self) {
@@ -220,22 +242,31 @@ fn write_synced(path: &Path, data: &[u8]) -> Result<()> {
         .map_err(Error::io("cannot write", path))
 }
 
-/// Makes a folder that only its owner can look into. One that Zotonic made, which others can, is
-/// closed to them: backups hold the site's secrets.
+/// Makes a folder that only its owner can look into.
 fn private_folder(path: &Path) -> Result<()> {
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(path)
-        .map_err(Error::io("cannot create the folder", path))?;
-    let mode = path
-        .metadata()
-        .map_err(Error::io("cannot read the folder", path))?
-        .permissions()
-        .mode();
-    if mode & 0o077 != 0 {
-        // Somebody else's folder cannot be changed; the files in it are private all the same.
-        let _ = std::fs::set_permissions(path, PermissionsExt::from_mode(mode & 0o700));
+        .map_err(Error::io("cannot create the folder", path))
+}
+
+/// Closes a backup folder to others, as Zotonic made it before. Not one that holds other things too, as
+/// `/var/backups` does: that is for others to decide, and the files of backups are private all the same.
+fn close_to_others(path: &Path) -> std::io::Result<()> {
+    let mode = path.metadata()?.permissions().mode();
+    for entry in path.read_dir()? {
+        let name = entry?.file_name();
+        let name = name.to_string_lossy();
+        let is_ours = [LOCK, STAGING, ".pgpass"].contains(&&*name)
+            || name.starts_with(FILE_NAME)
+            || name.trim_end_matches(".enc").ends_with(".gz");
+        if !is_ours {
+            return Ok(());
+        }
+    }
+    if mode & 0o077 != 0 && mode & 0o1000 == 0 {
+        std::fs::set_permissions(path, PermissionsExt::from_mode(mode & 0o700))?;
     }
     Ok(())
 }

@@ -32,11 +32,17 @@ pub struct Refused {
 }
 
 impl Catalog {
-    /// Reads the list of a backup folder. A folder without one has no backups.
+    /// Reads the list of a backup folder, after a backup that was decided there has been finished. A
+    /// folder without a list has no backups.
     ///
     /// # Errors
     /// `Io`; `Damaged` when the list as a whole is not JSON.
     pub fn load(folder: &Path) -> Result<Self> {
+        folder::settle(folder)?;
+        Self::read(folder)
+    }
+
+    fn read(folder: &Path) -> Result<Self> {
         let path = folder.join(FILE_NAME);
         match std::fs::read(&path) {
             Ok(text) => serde_json::from_slice(&text).map_err(|error| {

@@ -35,17 +35,8 @@ pub fn decrypt_file(
     force: bool,
     monitor: &Monitor,
 ) -> Result<Opened> {
-    let output = match output {
-        Some(output) => output.to_owned(),
-        None if input.extension().is_some_and(|end| end == "enc") => input.with_extension(""),
-        None => {
-            return Err(Error::Usage(format!(
-                "{} does not end in .enc: name the output",
-                input.display()
-            )));
-        }
-    };
-    let staged = stage(input, &output, force)?;
+    let output = decrypted_name(input, output, force)?;
+    let staged = stage(&output)?;
     monitor.begin(Phase::Decrypt, Some(length(input)?))?;
     let mut reader = StoredReader::open(input, Some(password), monitor)?;
     let encryption = reader.encryption();
@@ -61,6 +52,26 @@ pub fn decrypt_file(
         .map_err(Error::io("cannot write", &output))?;
     publish(staged, &output, force)?;
     Ok(Opened { output, encryption })
+}
+
+/// Where [`decrypt_file`] puts its output, when nothing but the password and the file's content can be in
+/// the way.
+///
+/// # Errors
+/// `Usage`, `Exists`, `Io`.
+pub fn decrypted_name(input: &Path, output: Option<&Path>, force: bool) -> Result<PathBuf> {
+    let output = match output {
+        Some(output) => output.to_owned(),
+        None if input.extension().is_some_and(|end| end == "enc") => input.with_extension(""),
+        None => {
+            return Err(Error::Usage(format!(
+                "{} does not end in .enc: name the output",
+                input.display()
+            )));
+        }
+    };
+    check(input, &output, force)?;
+    Ok(output)
 }
 
 /// Encrypts `input` to `output`, by default its name with `.enc` behind it, as backups are.
@@ -82,7 +93,8 @@ pub fn encrypt_file(
         },
         Path::to_owned,
     );
-    let staged = stage(input, &output, force)?;
+    check(input, &output, force)?;
+    let staged = stage(&output)?;
     monitor.begin(Phase::Encrypt, Some(length(input)?))?;
     let mut source = File::open(input).map_err(Error::io("cannot read", input))?;
     let file = staged
@@ -104,11 +116,7 @@ pub fn encrypt_file(
     Ok(output)
 }
 
-/// A file beside `output`, readable by its owner only, that goes away unless it is published.
-fn stage(input: &Path, output: &Path, force: bool) -> Result<NamedTempFile> {
-    if !force && output.symlink_metadata().is_ok() {
-        return Err(Error::Exists(output.to_owned()));
-    }
+fn check(input: &Path, output: &Path, force: bool) -> Result<()> {
     // The input is asked for first: its absence is what a person wants to hear of.
     length(input)?;
     if output.is_dir() {
@@ -117,6 +125,14 @@ fn stage(input: &Path, output: &Path, force: bool) -> Result<NamedTempFile> {
             output.display()
         )));
     }
+    if !force && output.symlink_metadata().is_ok() {
+        return Err(Error::Exists(output.to_owned()));
+    }
+    Ok(())
+}
+
+/// A file beside `output`, readable by its owner only, that goes away unless it is published.
+fn stage(output: &Path) -> Result<NamedTempFile> {
     tempfile::Builder::new()
         .prefix(".zbackup-")
         .tempfile_in(folder(output))

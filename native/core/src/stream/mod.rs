@@ -12,7 +12,7 @@ mod write;
 mod z1;
 mod z2;
 
-pub use file::{Opened, decrypt_file, encrypt_file};
+pub use file::{Opened, decrypt_file, decrypted_name, encrypt_file};
 pub use gzip::Effort;
 pub use read::{Encryption, StoredReader};
 pub use write::{Stored, StreamWriter};

@@ -1,0 +1,1232 @@
+//! Whole backups: made, listed, proven, replaced, interrupted, and what was there before.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod common;
+
+use common::{
+    DUMP, Noon, PASSWORD, Ran, Running, SOON, Site, ZBACKUP, assert_same, is_root, mode, noise,
+    run, seal_z1, set_mode, sh, sha256, tar_content, tar_names, tree, until, write, zbackup,
+};
+use serde_json::{Value, json};
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+// What is made ------------------------------------------------------------------------------------
+
+#[test]
+fn a_site_without_a_database_is_backed_up_listed_and_proven() {
+    let site = Site::new();
+    let name = format!("site-{}", Noon::slot(&Noon::zone().0));
+    site.run("backup")
+        .expect(0, &[&name, "files", "configuration"]);
+    assert_eq!(
+        tree(&site.backups()).keys().collect::<Vec<_>>(),
+        [
+            Path::new("backup.json"),
+            Path::new(&format!("config-{name}.tar.gz")),
+            Path::new(&format!("{name}.tar.gz")),
+        ]
+    );
+    site.run("list")
+        .expect(0, &[&name, "files", "configuration"])
+        .without(&["missing"]);
+    let proven = [name.as_str(), "proven", "hash", "gzip"];
+    site.run("verify").expect(0, &proven).without(&["NOT"]);
+    site.run(&format!("verify {name}")).expect(0, &proven);
+    let dir = site.backups();
+    zbackup([Path::new("verify"), Path::new("--dir"), &dir]).expect(0, &proven);
+
+    let media = site.part(&name, "files");
+    assert_eq!(
+        tar_names(&media),
+        ["2026/", "2026/11/", "2026/11/photo.jpg", "a.txt", "empty"]
+    );
+    assert_eq!(tar_content(&media, "a.txt"), "hello\n".repeat(1000));
+    sh(
+        "mkdir \"$1\"; tar -xzf \"$2\" -C \"$1\"; diff -r \"$1\" \"$3\"",
+        &[&site.path("unpacked"), &media, &site.path("media")],
+    )
+    .good();
+}
+
+#[test]
+fn the_list_has_the_fields_that_zotonic_reads() {
+    for encrypted in [false, true] {
+        let mut site = Site::new();
+        site.encrypt(encrypted);
+        site.fake_dump(&format!("cat <<'EOF'\n{DUMP}EOF"));
+        let before = now();
+        let name = site.backup();
+        let entry = &site.catalog()[&name];
+        let end = if encrypted { ".enc" } else { "" };
+        for (key, file) in [
+            ("database", format!("{name}.sql.gz{end}")),
+            ("config_files", format!("config-{name}.tar.gz{end}")),
+            ("files", format!("{name}.tar.gz{end}")),
+        ] {
+            assert_eq!(entry[key], json!(file));
+            let hash = sha256(&site.backups().join(&file));
+            assert_eq!(entry[&format!("{key}_hash")], json!(hash), "{key}");
+        }
+        assert_eq!(entry["is_encrypted"], json!(encrypted));
+        assert_eq!(entry["is_filestore_uploaded"], json!(false));
+        let timestamp = entry["timestamp"].as_i64().unwrap();
+        assert!((before..=now()).contains(&timestamp));
+    }
+}
+
+fn now() -> i64 {
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
+    i64::try_from(now.as_secs()).unwrap()
+}
+
+#[test]
+fn the_name_is_of_the_day_in_the_time_zone_of_the_site() {
+    // Never the same day in both.
+    let zones = ["Pacific/Kiritimati", "Etc/GMT+12"];
+    let mut names = Vec::new();
+    for zone in zones {
+        let mut site = Site::new();
+        site.set("timezone", &format!("\"{zone}\""));
+        // Twice, should midnight fall between the two clocks.
+        let (before, name, after) = (Noon::slot(zone), site.backup(), Noon::slot(zone));
+        assert!(
+            name == format!("site-{before}") || name == format!("site-{after}"),
+            "{name} in {zone}"
+        );
+        names.push(name);
+        // Without a setting it is the time zone of the machine.
+        let mut site = Site::new();
+        site.unset("timezone");
+        site.env.push(("TZ".into(), zone.into()));
+        let (before, name, after) = (Noon::slot(zone), site.backup(), Noon::slot(zone));
+        assert!(
+            name == format!("site-{before}") || name == format!("site-{after}"),
+            "{name} in {zone}"
+        );
+    }
+    assert_ne!(names[0], names[1]);
+    let mut site = Site::new();
+    site.set("timezone", "\"Mars/Olympus\"");
+    site.run("backup")
+        .expect(2, &["Mars/Olympus", "time zone", "Europe/Amsterdam"]);
+}
+
+#[test]
+fn the_configuration_has_the_layout_that_a_restore_reads() {
+    let mut site = Site::new();
+    let elsewhere = site.path("elsewhere.config");
+    write(&elsewhere, "[elsewhere].\n");
+    symlink("../elsewhere.config", site.path("priv/linked.config")).unwrap();
+    site.set(
+        "config_files",
+        &format!(
+            "[\"priv/zotonic_site.config\", \"priv/config.d/extra.config\", \"priv/linked.config\", {elsewhere:?}]"
+        ),
+    );
+    let name = site.backup();
+    let config = site.part(&name, "config_files");
+    assert_eq!(
+        tar_names(&config),
+        [
+            "config-site/config/priv/zotonic_site.config",
+            "config-site/config/config.d/extra.config",
+            "config-site/config/priv/linked.config",
+            "config-site/config/priv/elsewhere.config",
+            "config-site/security/ssl/",
+            "config-site/security/ssl/site.key",
+        ]
+    );
+    // A link was asked for by its name: what it leads to is what is meant.
+    assert_eq!(
+        tar_content(&config, "config-site/config/priv/linked.config"),
+        "[elsewhere].\n"
+    );
+}
+
+#[test]
+fn a_folder_is_no_configuration_file() {
+    let mut site = Site::new();
+    site.set("config_files", "[\"priv/config.d\"]");
+    site.run("backup")
+        .expect(2, &["priv/config.d", "is not a file"]);
+}
+
+#[test]
+fn a_folder_that_holds_other_things_stays_open_to_others() {
+    let site = Site::new();
+    fs::create_dir(site.backups()).unwrap();
+    write(&site.backups().join("of somebody else"), "");
+    set_mode(&site.backups(), 0o755);
+    site.backup();
+    assert_eq!(mode(&site.backups()), 0o755);
+}
+
+#[test]
+fn no_name_in_the_configuration_leads_upwards() {
+    let mut site = Site::new();
+    site.set("config_files", "[\"priv/config.d/../zotonic_site.config\"]");
+    let config = site.part(&site.backup(), "config_files");
+    assert_eq!(
+        tar_names(&config)[0],
+        "config-site/config/priv/zotonic_site.config"
+    );
+}
+
+#[test]
+fn two_configuration_files_of_one_name_are_refused() {
+    let mut site = Site::new();
+    write(&site.path("other/zotonic_site.config"), "[].");
+    site.set(
+        "config_files",
+        "[\"priv/zotonic_site.config\", \"other/zotonic_site.config\"]",
+    );
+    let words = [
+        "priv/zotonic_site.config",
+        "other/zotonic_site.config",
+        "both",
+    ];
+    site.run("backup").expect(2, &words);
+    assert!(!site.backups().join("backup.json").exists());
+}
+
+#[test]
+fn folders_and_files_are_private_whatever_the_umask_is() {
+    let site = Site::new();
+    // The folder that Zotonic made: others can look into it.
+    fs::create_dir(site.backups()).unwrap();
+    set_mode(&site.backups(), 0o755);
+    let script = "umask 0; exec \"$1\" backup --config \"$2\"";
+    sh(script, &[Path::new(ZBACKUP), &site.config()]).good();
+    assert_eq!(mode(&site.backups()), 0o700);
+    for path in tree(&site.backups()).keys() {
+        assert_eq!(
+            mode(&site.backups().join(path)),
+            0o600,
+            "{}",
+            path.display()
+        );
+    }
+}
+
+#[test]
+fn what_is_staged_and_locked_is_private_too() {
+    let (site, running) = busy();
+    assert_eq!(mode(&site.backups()), 0o700);
+    assert_eq!(mode(&site.backups().join(".staging")), 0o700);
+    for path in tree(&site.backups()).keys() {
+        let path = site.backups().join(path);
+        if path.is_file() {
+            assert_eq!(mode(&path), 0o600, "{}", path.display());
+        }
+    }
+    running.signal("INT");
+    running.wait(SOON).expect(1, &["cancelled"]);
+}
+
+#[test]
+fn encrypted_and_plain_files_of_a_name_replace_each_other() {
+    let mut site = Site::new();
+    site.fake_dump(&format!("cat <<'EOF'\n{DUMP}EOF"));
+    let files = |site: &Site| {
+        let names: Vec<_> = tree(&site.backups()).into_keys().collect();
+        names
+    };
+    let name = site.backup();
+    let plain = files(&site);
+    assert_eq!(plain.len(), 4);
+    site.encrypt(true);
+    site.backup();
+    let encrypted = files(&site);
+    assert_eq!(
+        encrypted,
+        [
+            "backup.json".into(),
+            format!("config-{name}.tar.gz.enc"),
+            format!("{name}.sql.gz.enc"),
+            format!("{name}.tar.gz.enc"),
+        ]
+        .map(PathBuf::from)
+    );
+    for file in &encrypted[1..] {
+        let magic = fs::read(site.backups().join(file)).unwrap();
+        assert!(magic.starts_with(b"Z2"), "{}", file.display());
+    }
+    site.run("verify").expect(0, &["authentication"]);
+    site.run("list").expect(0, &["yes"]);
+    site.encrypt(false);
+    site.backup();
+    assert_eq!(files(&site), plain);
+    site.run("verify").good();
+}
+
+#[test]
+fn a_part_that_a_site_has_no_more_goes_with_the_next_backup_of_the_name() {
+    let mut site = Site::new();
+    let name = site.backup();
+    site.unset("media_dir");
+    site.backup();
+    assert!(!site.backups().join(format!("{name}.tar.gz")).exists());
+    assert_eq!(site.catalog()[&name]["files"], Value::Null);
+    site.run("verify").good();
+}
+
+#[test]
+fn a_backup_of_only_the_database_keeps_the_media_of_its_day() {
+    for encrypted in [false, true] {
+        let mut site = Site::new();
+        site.encrypt(encrypted);
+        site.fake_dump(&format!("cat <<'EOF'\n{DUMP}EOF"));
+        let name = site.backup();
+        let first = site.catalog()[&name]["timestamp"].as_i64().unwrap();
+        let media = fs::read(site.part(&name, "files")).unwrap();
+        assert_eq!(site.catalog()[&name].get("files_timestamp"), None);
+        for _ in 0..2 {
+            until("the next second", || now() > first + 1);
+            site.backup_database_only();
+            let entry = &site.catalog()[&name];
+            assert!(entry["timestamp"].as_i64().unwrap() > first);
+            assert_eq!(entry["files_timestamp"], json!(first));
+            assert!(fs::read(site.part(&name, "files")).unwrap() == media);
+        }
+        site.run("verify").expect(0, &["proven", "files"]);
+        site.run("list").expect(0, &["files (of "]);
+        let listed = site.run("list --json").good().json();
+        assert_eq!(listed["backups"][0]["is_files_present"], json!(true));
+        assert_eq!(listed["backups"][0]["files_timestamp"], json!(first));
+        // A whole backup is of one time again.
+        site.backup();
+        assert_eq!(site.catalog()[&name].get("files_timestamp"), None);
+    }
+}
+
+#[test]
+fn a_backup_of_only_the_database_of_a_day_without_media_has_none() {
+    let mut site = Site::new();
+    site.fake_dump(&format!("cat <<'EOF'\n{DUMP}EOF"));
+    let name = site.backup_database_only();
+    assert_eq!(site.catalog()[&name]["files"], Value::Null);
+    site.run("verify").good();
+    // Media that are in the list and not on the disk are not kept.
+    let name = site.backup();
+    fs::remove_file(site.part(&name, "files")).unwrap();
+    site.backup_database_only();
+    assert_eq!(site.catalog()[&name]["files"], Value::Null);
+    site.run("verify").good();
+}
+
+#[test]
+fn nothing_to_back_up_is_wrong_usage() {
+    let mut site = Site::new();
+    for key in ["media_dir", "config_files", "security_dir"] {
+        site.unset(key);
+    }
+    site.run("backup").expect(2, &["nothing to back up"]);
+    let mut site = Site::new();
+    site.unset("config_files");
+    site.unset("security_dir");
+    site.run("backup --database-only")
+        .expect(2, &["nothing to back up"]);
+}
+
+#[test]
+fn what_changes_or_cannot_be_read_is_reported_and_stops_nothing() {
+    let site = Site::new();
+    sh(
+        "mkfifo \"$1/pipe\"; ln -s nowhere \"$1/link\"",
+        &[&site.path("media")],
+    )
+    .good();
+    let name = format!("site-{}", Noon::slot(&Noon::zone().0));
+    let ran = site.run("backup").good();
+    assert!(
+        ran.stderr.contains("pipe") && ran.stderr.contains("FIFO"),
+        "{ran:#?}"
+    );
+    let media = site.part(&name, "files");
+    assert!(tar_names(&media).contains(&"link".into()));
+    let report = site.run("backup --json").good().json();
+    assert_eq!(report["skipped"][0]["path"], json!("pipe"));
+    assert!(
+        report["skipped"][0]["reason"]
+            .as_str()
+            .unwrap()
+            .contains("FIFO")
+    );
+}
+
+// What others wrote --------------------------------------------------------------------------------
+
+#[test]
+fn entries_and_fields_of_others_are_kept() {
+    let site = Site::new();
+    let foreign = json!({
+        "other-3": {"timestamp": 1, "files": "other-3.tar.gz", "mystery": {"deep": [1, 2.50, null, "ü"]}},
+        "site-w0": {"timestamp": 1_700_000_000, "database": "site-w0.sql.gz", "database_hash": "0".repeat(64),
+                    "is_encrypted": false, "is_filestore_uploaded": true, "future": 12_345_678_901_234_567_890_u64},
+        "garbage": "not even a map",
+        "../evil": {"timestamp": 1, "database": "/etc/passwd"},
+        "numbers": {"timestamp": "yesterday"},
+    });
+    write(
+        &site.backups().join("backup.json"),
+        serde_json::to_vec_pretty(&foreign).unwrap(),
+    );
+    write(&site.backups().join("notes.txt"), "mine");
+    let name = site.backup();
+    let mut after = site.catalog();
+    assert!(after[&name].is_object());
+    after.as_object_mut().unwrap().remove(&name);
+    assert_eq!(after, foreign);
+    assert_eq!(fs::read(site.backups().join("notes.txt")).unwrap(), b"mine");
+
+    let listed = site.run("list --json").good().json();
+    assert_eq!(
+        names(&listed["backups"]),
+        [name.as_str(), "site-w0", "other-3"]
+    );
+    assert_eq!(names(&listed["refused"]), ["../evil", "garbage", "numbers"]);
+    assert_eq!(listed["backups"][1]["missing"], json!(["site-w0.sql.gz"]));
+    site.run("list").expect(
+        0,
+        &["../evil", "cannot be used", "missing", "site-w0.sql.gz"],
+    );
+    site.run("verify")
+        .expect(4, &["../evil", "garbage", "NOT proven"]);
+    site.run(&format!("verify {name}")).good();
+    site.run("verify ../evil").expect(4, &["NOT proven"]);
+}
+
+fn names(list: &Value) -> Vec<&str> {
+    let all = list.as_array().unwrap().iter();
+    all.map(|one| one["name"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn files_of_another_entry_are_never_removed() {
+    let site = Site::new();
+    let name = site.backup();
+    // Another entry says that the twin of what we make is its own.
+    let twin = format!("{name}.tar.gz.enc");
+    write(&site.backups().join(&twin), "theirs");
+    site.edit_catalog(|all| all["theirs"] = json!({"timestamp": 5, "files": twin}));
+    site.backup();
+    assert_eq!(fs::read(site.backups().join(&twin)).unwrap(), b"theirs");
+}
+
+#[test]
+fn a_name_that_is_in_the_list_twice_is_once_after_a_backup() {
+    let site = Site::new();
+    let name = site.backup();
+    let text = fs::read_to_string(site.backups().join("backup.json")).unwrap();
+    let entry = text.trim().trim_start_matches('{').trim_end_matches('}');
+    write(
+        &site.backups().join("backup.json"),
+        format!("{{{entry}}},{entry}}}}}"),
+    );
+    site.run("verify").expect(4, &["more than once"]);
+    site.backup();
+    site.run(&format!("verify {name}")).good();
+}
+
+#[test]
+fn a_damaged_list_is_said_and_kept_aside() {
+    for damage in ["{\"site-2\": {\"timest", "", "[]", "null", "\0\0\0\0"] {
+        let site = Site::new();
+        write(&site.backups().join("backup.json"), damage);
+        write(&site.backups().join("site-w1.sql.gz"), "old");
+        for command in ["list", "verify", "verify site-w1"] {
+            site.run(command).expect(4, &["backup.json", "damaged"]);
+        }
+        let ran = site.run("backup").expect(
+            0,
+            &["warning", "backup.json was damaged", "backup.json.damaged-"],
+        );
+        let aside = tree(&site.backups())
+            .into_keys()
+            .find(|path| path.to_str().unwrap().starts_with("backup.json.damaged-"))
+            .unwrap();
+        assert!(ran.said().contains(aside.to_str().unwrap()));
+        assert_eq!(
+            fs::read_to_string(site.backups().join(&aside)).unwrap(),
+            damage
+        );
+        assert_eq!(mode(&site.backups().join(&aside)), 0o600);
+        assert!(site.backups().join("site-w1.sql.gz").exists());
+        site.run("verify").good();
+        // The next backup has nothing to say about it, and keeps it.
+        site.run("backup").good().without(&["damaged"]);
+        assert_eq!(
+            fs::read_to_string(site.backups().join(&aside)).unwrap(),
+            damage
+        );
+    }
+}
+
+#[test]
+fn a_failed_backup_does_not_touch_a_damaged_list() {
+    let mut site = Site::new();
+    write(&site.backups().join("backup.json"), "{damaged");
+    site.fake_dump("exit 1");
+    site.run("backup").expect(1, &[]);
+    assert_eq!(
+        fs::read(site.backups().join("backup.json")).unwrap(),
+        b"{damaged"
+    );
+}
+
+/// A backup as Zotonic's own module makes it: hashes of the files before they were encrypted.
+fn zotonics(site: &Site, name: &str, encrypted: bool) -> Value {
+    let end = if encrypted { ".enc" } else { "" };
+    let made = site.path("made");
+    sh(
+        "mkdir \"$1\"; printf %s \"$4\" | gzip >\"$1/sql\"; tar -czf \"$1/files\" -C \"$2\" ./; \
+         tar -czf \"$1/config\" -C \"$3\" --transform 's,^[.],config-site/config/priv,' .",
+        &[
+            &made,
+            &site.path("media"),
+            &site.path("priv"),
+            Path::new(DUMP),
+        ],
+    )
+    .good();
+    let mut entry = json!({
+        "timestamp": 1_795_441_436, "is_encrypted": encrypted, "is_filestore_uploaded": false
+    });
+    fs::create_dir_all(site.backups()).unwrap();
+    for (key, plain, file) in [
+        ("database", "sql", format!("{name}.sql.gz{end}")),
+        (
+            "config_files",
+            "config",
+            format!("config-{name}.tar.gz{end}"),
+        ),
+        ("files", "files", format!("{name}.tar.gz{end}")),
+    ] {
+        let plain = made.join(plain);
+        let file_path = site.backups().join(&file);
+        if encrypted {
+            seal_z1(PASSWORD, &plain, &file_path);
+        } else {
+            fs::copy(&plain, &file_path).unwrap();
+        }
+        entry[key] = json!(file);
+        entry[format!("{key}_hash")] = json!(sha256(&plain));
+    }
+    fs::remove_dir_all(made).unwrap();
+    write(
+        &site.backups().join("backup.json"),
+        json!({ name: entry }).to_string(),
+    );
+    entry
+}
+
+#[test]
+fn backups_of_zotonics_own_module_list_and_verify() {
+    for encrypted in [false, true] {
+        let mut site = Site::new();
+        site.encrypt(encrypted);
+        zotonics(&site, "site-1", encrypted);
+        let ran = site.run("verify").expect(0, &["site-1", "proven"]);
+        assert_eq!(ran.said().contains("no integrity"), encrypted, "{ran:#?}");
+        let listed = site.run("list --json").good().json();
+        for present in [
+            "is_database_present",
+            "is_files_present",
+            "is_config_files_present",
+        ] {
+            assert_eq!(listed["backups"][0][present], json!(true));
+        }
+        // Beside one of ours.
+        site.backup();
+        site.run("verify").good();
+        if encrypted {
+            let wrong = site.path("wrong");
+            write(&wrong, "wrong");
+            let dir = site.backups();
+            let words = [
+                "verify",
+                "site-1",
+                "--dir",
+                dir.to_str().unwrap(),
+                "--password-file",
+            ];
+            zbackup([&words[..], &[wrong.to_str().unwrap()]].concat())
+                .expect(3, &["wrong password"]);
+        }
+        // In an encrypted file of this kind only gzip and the hash of the content show a change.
+        let file = site.part("site-1", "files");
+        let mut content = fs::read(&file).unwrap();
+        let middle = content.len() / 2;
+        content[middle] ^= 4;
+        write(&file, &content);
+        site.run("verify site-1")
+            .expect(4, &["site-1", "NOT proven"]);
+    }
+}
+
+#[test]
+fn media_that_zotonic_encrypted_still_verify_when_they_are_kept() {
+    let mut site = Site::new();
+    site.encrypt(true);
+    site.fake_dump(&format!("cat <<'EOF'\n{DUMP}EOF"));
+    let name = format!("site-{}", Noon::slot(&Noon::zone().0));
+    zotonics(&site, &name, true);
+    site.run("verify").good();
+    assert_eq!(site.backup_database_only(), name);
+    site.run("verify").expect(0, &["proven"]);
+}
+
+// What stops a backup ------------------------------------------------------------------------------
+
+/// A site with a good backup, and a second one that is busy with its endless database.
+fn busy() -> (Site, Running) {
+    let mut site = Site::new();
+    site.backup();
+    let there = site.path("there");
+    site.fake_dump(&format!(
+        "printf -- '--\\n-- PostgreSQL database dump\\n--\\n'; echo >'{}'; exec sleep 1000",
+        there.display()
+    ));
+    write(&site.path("media/new"), "new");
+    let running = Running::start(&mut site.zbackup("backup"));
+    until("it is busy", || there.exists());
+    (site, running)
+}
+
+#[test]
+fn an_interrupt_leaves_nothing_behind() {
+    for signal in ["INT", "TERM"] {
+        // While it dumps the database, and while it packs media.
+        let (site, running) = busy();
+        running.signal(signal);
+        running.wait(SOON).expect(1, &["cancelled"]);
+        assert_eq!(
+            tree(&site.backups()).len(),
+            3,
+            "{:?}",
+            tree(&site.backups()).keys()
+        );
+
+        let (site, kept, running) = packing();
+        running.signal(signal);
+        running.wait(SOON).expect(1, &["cancelled"]);
+        assert_same(&tree(&site.backups()), &kept);
+        site.run("verify").good();
+    }
+}
+
+/// A site with a good backup, what is in its backup folder, and a second backup that is in the middle
+/// of a huge media file.
+fn packing() -> (Site, common::Tree, Running) {
+    let mut site = Site::new();
+    site.encrypt(true);
+    site.backup();
+    let kept = tree(&site.backups());
+    let huge = fs::File::create(site.path("media/huge")).unwrap();
+    huge.set_len(1 << 40).unwrap();
+    let running = Running::start(&mut site.zbackup("backup"));
+    let staging = site.backups().join(".staging");
+    until("it packs media", || {
+        staging.read_dir().is_ok_and(|mut files| {
+            files.any(|file| {
+                file.unwrap()
+                    .file_name()
+                    .to_str()
+                    .unwrap()
+                    .starts_with("site-")
+            })
+        })
+    });
+    (site, kept, running)
+}
+
+#[test]
+fn after_a_kill_the_next_backup_cleans_up_and_works() {
+    let (mut site, kept, running) = packing();
+    running.signal("KILL");
+    assert_eq!(running.wait(SOON).status.code(), None);
+    // The previous backup is as it was, and nothing hinders a look at it.
+    site.run("verify").expect(0, &["proven"]);
+    site.run("list").good();
+    let mut now = tree(&site.backups());
+    now.retain(|path, _| kept.contains_key(path));
+    assert_same(&now, &kept);
+    // Also a next one that fails cleans up.
+    site.fake_dump("exit 1");
+    site.run("backup").expect(1, &["not dumped"]);
+    assert_same(&tree(&site.backups()), &kept);
+    site.set_database("");
+    fs::remove_file(site.path("media/huge")).unwrap();
+    site.backup();
+    assert_eq!(tree(&site.backups()).len(), 3);
+    site.run("verify").good();
+}
+
+#[test]
+fn a_second_backup_says_which_process_is_busy() {
+    let (site, running) = busy();
+    let words = ["in progress", &format!("PID {}", running.pid()), "backup"];
+    let before = tree(&site.backups());
+    site.run("backup").expect(1, &words);
+    let ran = site.run("backup --json").expect(1, &[]);
+    assert_eq!(ran.json()["error"], json!("in_progress"));
+    // It took nothing away from the first, and reading is free.
+    assert_same(&tree(&site.backups()), &before);
+    site.run("list").good();
+    site.run("verify").good();
+    running.signal("INT");
+    running.wait(SOON).expect(1, &["cancelled"]);
+    let mut site = site;
+    site.set_database("");
+    site.backup();
+}
+
+#[test]
+fn a_backup_folder_inside_of_the_media_is_refused() {
+    let mut site = Site::new();
+    #[track_caller]
+    fn refused(site: &Site, ran: Ran) {
+        assert!(!site.path("media/backups").exists());
+        ran.expect(2, &["inside of the media folder", "choose another"]);
+    }
+    for inside in [
+        "media",
+        "media/backups",
+        "media/./backups",
+        "media/x/../backups",
+        "priv/../media/backups",
+    ] {
+        eprintln!("{inside}");
+        site.set("backup_dir", &format!("{inside:?}"));
+        refused(&site, site.run("backup"));
+    }
+    // By a relative path of site.toml.
+    site.set("backup_dir", "\"media/backups\"");
+    let relative = |site: &Site| {
+        let mut command = site.command(ZBACKUP);
+        command.current_dir(site.path(""));
+        run(command.args(["backup", "--config", "site.toml"]))
+    };
+    refused(&site, relative(&site));
+    // Through links, to the media and to the folder.
+    symlink("media", site.path("link")).unwrap();
+    site.set("media_dir", "\"link\"");
+    site.set("backup_dir", "\"link/backups\"");
+    refused(&site, site.run("backup"));
+    site.set("media_dir", "\"media\"");
+    refused(&site, site.run("backup"));
+    // One that only begins alike is another.
+    site.set("backup_dir", "\"media-backups\"");
+    site.run("backup").good();
+}
+
+/// A backup that fails says these words, and changes nothing.
+#[track_caller]
+fn fails(site: &Site, code: i32, words: &[&str]) {
+    let kept = site.kept();
+    site.run("backup").expect(code, words);
+    kept.check();
+}
+
+#[test]
+fn what_is_missing_is_named_and_the_backup_before_is_untouched() {
+    let mut site = Site::new();
+    site.encrypt(true);
+    site.backup();
+    site.set("media_dir", "\"no-media\"");
+    fails(&site, 1, &["media folder", "no-media", "No such file"]);
+    site.set("media_dir", "\"password\"");
+    fails(
+        &site,
+        1,
+        &["cannot read the folder", "password", "Not a directory"],
+    );
+    site.set("media_dir", "\"media\"");
+    site.set("config_files", "[\"priv/gone.config\"]");
+    fails(&site, 1, &["gone.config", "No such file"]);
+    site.set("config_files", "[]");
+    site.set("security_dir", "\"no-security\"");
+    fails(&site, 1, &["no-security", "No such file"]);
+    site.unset("security_dir");
+    fs::remove_file(site.path("password")).unwrap();
+    fails(&site, 1, &["password file", "No such file"]);
+    write(&site.path("password"), "\n");
+    fails(&site, 2, &["password file", "empty"]);
+    write(&site.path("password"), PASSWORD);
+    site.run("verify").good();
+}
+
+/// Runs the program as somebody who may not do everything.
+fn as_nobody(site: &Site, words: &str) -> Ran {
+    if !is_root() {
+        return site.run(words);
+    }
+    // Where the program is built that account may not be able to get.
+    let program = site.path("zbackup");
+    if !program.exists() {
+        sh("cp \"$1\" \"$2\"", &[Path::new(ZBACKUP), &program]).good();
+    }
+    set_mode(&site.path(""), 0o755);
+    let mut command = site.command("setpriv");
+    command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+    command.arg(&program).args(words.split_whitespace());
+    run(command.arg("--config").arg(site.config()))
+}
+
+/// Gives everything of the site to that account.
+fn to_nobody(site: &Site) {
+    if is_root() {
+        sh("chown -R 65534:65534 \"$1\"", &[&site.path("")]).good();
+    }
+}
+
+#[test]
+fn what_may_not_be_read_or_written_is_named() {
+    let site = Site::new();
+    site.backup();
+    to_nobody(&site);
+    as_nobody(&site, "backup").good();
+    let before = tree(&site.backups());
+    let check = |path: &str, mode: u32, words: &[&str]| {
+        set_mode(&site.path(path), mode);
+        let ran = as_nobody(&site, "backup");
+        ran.expect(1, words)
+            .expect(1, &["ermission denied", "the user that Zotonic runs as"]);
+        set_mode(&site.path(path), 0o700);
+        assert_same(&tree(&site.backups()), &before);
+    };
+    check("media", 0, &["media"]);
+    check("security", 0, &["security"]);
+    check("priv/zotonic_site.config", 0, &["zotonic_site.config"]);
+    check("site.toml", 0, &["site.toml"]);
+    check("backup", 0o500, &["backup"]);
+    check("backup", 0, &["backup"]);
+    set_mode(&site.backups(), 0);
+    as_nobody(&site, "list").expect(1, &["backup.json", "ermission denied"]);
+    as_nobody(&site, "verify").expect(1, &["backup.json", "ermission denied"]);
+    set_mode(&site.backups(), 0o700);
+    set_mode(&site.path("media/2026/11/photo.jpg"), 0);
+    // One unreadable file among the media does not stop a backup, but is said.
+    as_nobody(&site, "backup").expect(0, &["photo.jpg", "permission denied"]);
+    // A file of a backup that may not be read is not a damaged one.
+    let file = tree(&site.backups())
+        .into_keys()
+        .find(|path| path.to_str().unwrap().starts_with("config-"));
+    set_mode(&site.backups().join(file.unwrap()), 0);
+    let ran = as_nobody(&site, "verify");
+    ran.expect(4, &["config-site-", "ermission denied"]);
+}
+
+#[test]
+fn a_full_disk_is_said_and_the_backup_before_is_untouched() {
+    let mut site = Site::new();
+    site.encrypt(true);
+    fs::create_dir(site.backups()).unwrap();
+    write(&site.path("big"), noise(8 << 20, 5));
+    // In a mount namespace of its own: the disk is gone with it, however this ends.
+    let unshare = if is_root() {
+        "--mount"
+    } else {
+        "--map-root-user"
+    };
+    let possible = run(Command::new("unshare")
+        .args([unshare, "--mount", "mount", "-t", "tmpfs", "none"])
+        .arg(site.backups()));
+    if !possible.status.success() {
+        eprintln!(
+            "skipped: no small disk can be mounted here: {}",
+            possible.stderr
+        );
+        return;
+    }
+    let script = r#"
+        mount -t tmpfs -o size=4m none backup
+        "$1" backup --config site.toml
+        cp -a backup before
+        mv big media/big
+        set +e
+        "$1" backup --config site.toml 2>said; echo $? >code
+        set -e
+        cp -a backup after
+        rm media/big
+        "$1" verify --config site.toml
+        "$1" backup --config site.toml
+    "#;
+    let mut command = site.command("unshare");
+    command.args([unshare, "--mount", "sh", "-euc", script, "sh", ZBACKUP]);
+    run(command.current_dir(site.path(""))).good();
+    let said = fs::read_to_string(site.path("said")).unwrap();
+    assert_eq!(
+        fs::read_to_string(site.path("code")).unwrap(),
+        "1\n",
+        "{said}"
+    );
+    for word in [
+        "No space left",
+        "free some space",
+        "backup",
+        "earlier backups are untouched",
+    ] {
+        assert!(said.contains(word), "{said}");
+    }
+    assert_same(&tree(&site.path("after")), &tree(&site.path("before")));
+}
+
+// What verify finds --------------------------------------------------------------------------------
+
+/// A whole encrypted backup, its name, and what is in its folder.
+fn whole() -> (Site, String) {
+    let mut site = Site::new();
+    site.encrypt(true);
+    site.fake_dump(&format!("cat <<'EOF'\n{DUMP}EOF"));
+    let name = site.backup();
+    site.run("verify").expect(0, &["proven"]);
+    (site, name)
+}
+
+const PARTS: [&str; 3] = ["database", "config_files", "files"];
+
+/// Makes the list say that the files are what they are.
+fn trust_the_files(site: &Site, name: &str) {
+    for key in PARTS {
+        let file = site.part(name, key);
+        let (hash, size) = (sha256(&file), file.metadata().unwrap().len());
+        site.edit_catalog(|all| {
+            all[name][format!("{key}_hash")] = json!(hash);
+            all[name][format!("{key}_size")] = json!(size);
+        });
+    }
+}
+
+#[test]
+fn verify_finds_every_kind_of_damage_to_a_file() {
+    for encrypted in [true, false] {
+        let (mut site, name) = whole();
+        site.encrypt(encrypted);
+        site.backup();
+        for key in PARTS {
+            let file = site.part(&name, key);
+            let file_name = file.file_name().unwrap().to_str().unwrap().to_owned();
+            let good = fs::read(&file).unwrap();
+            let found = |what: &str| {
+                let json = site.run("verify --json").expect(4, &[]).json();
+                assert_eq!(json[0]["ok"], json!(false));
+                for part in json[0]["parts"].as_array().unwrap() {
+                    assert_eq!(
+                        part["ok"],
+                        json!(part["file"] != json!(file_name)),
+                        "{what}: {part}"
+                    );
+                }
+            };
+            for at in [0, 30, good.len() / 2, good.len() - 1] {
+                let mut flipped = good.clone();
+                flipped[at] ^= 1;
+                write(&file, flipped);
+                found("a flipped bit");
+            }
+            for length in [good.len() - 1, good.len() / 2, 0] {
+                write(&file, &good[..length]);
+                found("a cut");
+            }
+            write(&file, [&good[..], b"\0"].concat());
+            found("an addition");
+            fs::remove_file(&file).unwrap();
+            found("the absence");
+            site.run("verify").expect(4, &["NOT proven", &file_name]);
+            let json = site.run("verify --json").expect(4, &[]).json();
+            let part = json[0]["parts"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .find(|part| part["ok"] == json!(false));
+            assert_eq!(part.unwrap()["kind"], json!("not_found"));
+            site.run("list").expect(0, &["missing", &file_name]);
+            write(&file, &good);
+        }
+        site.run("verify").good();
+    }
+}
+
+#[test]
+fn verify_finds_damage_also_where_the_hash_was_made_to_fit() {
+    let (site, name) = whole();
+    for key in PARTS {
+        let file = site.part(&name, key);
+        let good = fs::read(&file).unwrap();
+        for at in [3, 70, 133, 135, 150, good.len() - 1] {
+            let mut flipped = good.clone();
+            flipped[at] ^= 0x40;
+            write(&file, flipped);
+            trust_the_files(&site, &name);
+            site.run("verify").expect(4, &["NOT proven", "damaged"]);
+        }
+        write(&file, &good[..good.len() - 1]);
+        trust_the_files(&site, &name);
+        site.run("verify").expect(4, &["NOT proven", "truncated"]);
+        write(&file, &good);
+    }
+    trust_the_files(&site, &name);
+    site.run("verify").good();
+}
+
+#[test]
+fn verify_finds_files_in_the_place_of_others() {
+    let (site, name) = whole();
+    let (config, files) = (site.part(&name, "config_files"), site.part(&name, "files"));
+    let aside = site.path("aside");
+    fs::rename(&config, &aside).unwrap();
+    fs::rename(&files, &config).unwrap();
+    fs::rename(&aside, &files).unwrap();
+    site.run("verify")
+        .expect(4, &["NOT proven", "another backup's file"]);
+    trust_the_files(&site, &name);
+    site.run("verify")
+        .expect(4, &["NOT proven", "another backup's file"]);
+    // They are swapped in the list as well.
+    site.edit_catalog(|all| {
+        let entry = &mut all[&name];
+        entry["config_files"] = json!(files.file_name().unwrap().to_str());
+        entry["files"] = json!(config.file_name().unwrap().to_str());
+    });
+    trust_the_files(&site, &name);
+    site.run("verify").good();
+}
+
+#[test]
+fn verify_finds_a_file_of_an_older_backup_in_the_place_of_a_newer() {
+    for key in PARTS {
+        let (site, name) = whole();
+        let first = site.catalog()[&name]["timestamp"].as_i64().unwrap();
+        let old = fs::read(site.part(&name, key)).unwrap();
+        until("the next second", || now() > first);
+        site.backup();
+        let file = site.part(&name, key);
+        write(&file, old);
+        site.run("verify")
+            .expect(4, &["NOT proven", "of another time"]);
+        trust_the_files(&site, &name);
+        site.run("verify")
+            .expect(4, &["NOT proven", "of another time"]);
+    }
+}
+
+#[test]
+fn verify_finds_plaintext_in_the_place_of_an_encrypted_file() {
+    let (mut site, name) = whole();
+    let encrypted = site.path("encrypted");
+    sh("cp -a \"$1\" \"$2\"", &[&site.backups(), &encrypted]).good();
+    site.encrypt(false);
+    site.backup();
+    let plain = fs::read(site.part(&name, "files")).unwrap();
+    sh(
+        "rm -r \"$1\"; mv \"$2\" \"$1\"",
+        &[&site.backups(), &encrypted],
+    )
+    .good();
+    site.encrypt(true);
+    write(&site.part(&name, "files"), &plain);
+    trust_the_files(&site, &name);
+    site.run("verify")
+        .expect(4, &["should be encrypted, and is not"]);
+}
+
+#[test]
+fn verify_finds_archives_and_dumps_that_are_not_whole() {
+    let mut site = Site::new();
+    site.fake_dump(&format!("cat <<'EOF'\n{DUMP}EOF"));
+    let name = site.backup();
+    let found = |key: &str, script: &str, words: &[&str]| {
+        let file = site.part(&name, key);
+        let good = fs::read(&file).unwrap();
+        sh(
+            &format!(
+                "gunzip <\"$1\" >\"$1.raw\"; {script} <\"$1.raw\" | gzip >\"$1\"; rm \"$1.raw\""
+            ),
+            &[&file],
+        )
+        .good();
+        trust_the_files(&site, &name);
+        site.run("verify").expect(4, words);
+        write(&file, good);
+        trust_the_files(&site, &name);
+        site.run("verify").good();
+    };
+    found("database", "head -n 5", &["NOT proven", "cut off"]);
+    found("database", "tail -n +2", &["NOT proven", "not a dump"]);
+    found("files", "head -c 1000", &["NOT proven"]);
+    found("files", "head -c -1024", &["NOT proven", "cut off"]);
+    found("files", "tail -c +2", &["NOT proven"]);
+    found(
+        "config_files",
+        "cat - \"$1.raw\"",
+        &["NOT proven", "after the end"],
+    );
+}
+
+#[test]
+fn an_interrupt_ends_verify() {
+    let mut site = Site::new();
+    let huge = fs::File::create(site.path("media/huge")).unwrap();
+    huge.set_len(1 << 28).unwrap();
+    site.encrypt(true);
+    site.backup();
+    let running = Running::start(&mut site.zbackup("verify"));
+    // It has the file open from when it begins with it.
+    let file = site.part(
+        site.catalog().as_object().unwrap().keys().next().unwrap(),
+        "files",
+    );
+    let fds = PathBuf::from(format!("/proc/{}/fd", running.pid()));
+    until("it reads the media", || {
+        let mut open = fds.read_dir().into_iter().flatten().flatten();
+        open.any(|fd| fs::read_link(fd.path()).is_ok_and(|path| path == file))
+    });
+    running.signal("INT");
+    running.wait(SOON).expect(1, &["cancelled"]);
+}
+
+#[test]
+fn a_wrong_password_and_none_are_told_apart_from_damage() {
+    let (site, name) = whole();
+    let wrong = site.path("wrong");
+    write(&wrong, "wrong\n");
+    let verify = |more: &[&Path]| {
+        let dir = site.backups();
+        zbackup([&[Path::new("verify"), Path::new("--dir"), &dir], more].concat())
+    };
+    let option = Path::new("--password-file");
+    verify(&[option, &wrong]).expect(3, &["wrong password", &name]);
+    verify(&[]).expect(2, &[&name, "encrypted", "--password-file"]);
+    verify(&[option, &site.path("password")]).good();
+    let json = verify(&[Path::new("--json"), option, &wrong])
+        .expect(3, &[])
+        .json();
+    assert_eq!(json[0]["parts"][0]["kind"], json!("wrong_password"));
+    let json = verify(&[Path::new("--json")]).expect(2, &[]).json();
+    assert_eq!(json["error"], json!("usage"));
+    let ran = site.run(&format!("verify --password-file {}", wrong.display()));
+    ran.expect(3, &["wrong password"]);
+}
+
+#[test]
+fn a_backup_with_an_older_password_does_not_hide_the_others() {
+    let (site, name) = whole();
+    // Yesterday's, before the password was changed.
+    let mut older = Site::new();
+    older.encrypt(true);
+    write(&older.path("password"), "the password before");
+    older.set("site", "\"older\"");
+    let older_name = older.backup();
+    for file in tree(&older.backups())
+        .keys()
+        .filter(|file| *file != Path::new("backup.json"))
+    {
+        fs::copy(older.backups().join(file), site.backups().join(file)).unwrap();
+    }
+    let entry = older.catalog()[&older_name].clone();
+    site.edit_catalog(|all| all[&older_name] = entry);
+    let ran = site
+        .run("verify")
+        .expect(3, &["wrong password", &older_name]);
+    assert!(ran.stdout.contains(&format!("{name}: proven")), "{ran:#?}");
+}
+
+#[test]
+fn an_unknown_name_is_answered_with_the_names_there_are() {
+    let site = Site::new();
+    site.run("verify").expect(1, &["backup.json"]);
+    fs::create_dir(site.backups()).unwrap();
+    site.run("verify site-9")
+        .expect(1, &["no backup named \"site-9\"", "no backups yet"]);
+    site.run("verify").expect(0, &["no backups"]);
+    let name = site.backup();
+    site.run("verify site-9")
+        .expect(1, &["no backup named \"site-9\"", &name]);
+    let ran = site.run("verify site-9 --json").expect(1, &[]);
+    assert_eq!(ran.json()["error"], json!("unknown_backup"));
+}
+
+// For programs ---------------------------------------------------------------------------------------
+
+#[test]
+fn json_has_the_fields_that_programs_read() {
+    let mut site = Site::new();
+    site.encrypt(true);
+    site.fake_dump(&format!("cat <<'EOF'\n{DUMP}EOF"));
+    let report = site.run("backup --json").good().json();
+    let name = report["backup"]["name"].as_str().unwrap().to_owned();
+    assert!(report["backup"]["timestamp"].is_i64());
+    assert_eq!(report["backup"]["is_encrypted"], json!(true));
+    for (part, made) in ["database", "config", "files"]
+        .into_iter()
+        .zip(report["made"].as_array().unwrap())
+    {
+        assert_eq!(made["part"], json!(part));
+        for number in ["source_bytes", "size", "duration_ms"] {
+            assert!(made[number].is_u64(), "{made}");
+        }
+        let file = site.backups().join(made["file"].as_str().unwrap());
+        assert_eq!(
+            file.metadata().unwrap().len(),
+            made["size"].as_u64().unwrap()
+        );
+        assert_eq!(report["backup"][part]["sha256"], json!(sha256(&file)));
+    }
+    assert_eq!(report["skipped"], json!([]));
+    assert_eq!(report["warnings"], json!([]));
+
+    let list = site.run("list --json").good().json();
+    let listed = &list["backups"][0];
+    assert_eq!(listed["name"], json!(name));
+    assert_eq!(listed["missing"], json!([]));
+    assert_eq!(listed["is_filestore_uploaded"], json!(false));
+    for present in [
+        "is_database_present",
+        "is_files_present",
+        "is_config_files_present",
+    ] {
+        assert_eq!(listed[present], json!(true));
+    }
+    let sizes: u64 = report["made"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|made| made["size"].as_u64().unwrap())
+        .sum();
+    assert_eq!(listed["size"], json!(sizes));
+    assert_eq!(list["refused"], json!([]));
+
+    let verified = site.run("verify --json").good().json();
+    assert_eq!(verified[0]["name"], json!(name));
+    assert_eq!(verified[0]["ok"], json!(true));
+    for part in verified[0]["parts"].as_array().unwrap() {
+        assert_eq!(part["ok"], json!(true));
+        assert_eq!(part["encryption"], json!("z2"));
+        assert!(part["contents"]["entries"].is_u64() && part["contents"]["bytes"].is_u64());
+        assert_eq!(part["problem"], Value::Null);
+    }
+}
+
+#[test]
+fn errors_are_json_too_where_a_program_reads() {
+    let mut site = Site::new();
+    site.set("media_dir", "\"no-media\"");
+    let ran = site.run("backup --json").expect(1, &[]);
+    assert_eq!(ran.json()["error"], json!("not_found"));
+    assert!(ran.json()["message"].as_str().unwrap().contains("no-media"));
+    let mut site = Site::with_dump("exit 1");
+    assert_eq!(
+        site.run("backup --json").expect(1, &[]).json()["error"],
+        json!("database")
+    );
+    site.set("typo", "1");
+    assert_eq!(
+        site.run("backup --json").expect(2, &[]).json()["error"],
+        json!("usage")
+    );
+}

@@ -1,0 +1,127 @@
+//! A PostgreSQL server to play with.
+
+use super::{Ran, Running};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// The server that `scripts/with-postgres` started.
+pub(crate) struct Postgres {
+    pub(crate) host: String,
+    pub(crate) port: String,
+    user: String,
+    pub(crate) password: String,
+}
+
+impl Postgres {
+    #[track_caller]
+    pub(crate) fn here() -> Self {
+        assert!(
+            std::env::var_os("ZBACKUP_TEST_PG").is_some(),
+            "run this through scripts/with-postgres (make test does)"
+        );
+        let variable = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("no {name}"));
+        Self {
+            host: variable("PGHOST"),
+            port: variable("PGPORT"),
+            user: variable("PGUSER"),
+            password: variable("PGPASSWORD"),
+        }
+    }
+
+    /// A new database with nothing in it. It goes with the server.
+    pub(crate) fn database(&self) -> Database<'_> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("test {} {number}", std::process::id());
+        let ran = self.psql("postgres", &format!("CREATE DATABASE \"{name}\""));
+        ran.good();
+        Database {
+            server: self,
+            name,
+            number,
+        }
+    }
+
+    fn psql(&self, database: &str, sql: &str) -> Ran {
+        super::run(Command::new("psql").args([
+            "--no-psqlrc",
+            "--quiet",
+            "--tuples-only",
+            "--no-align",
+            "--set=ON_ERROR_STOP=1",
+            "--dbname",
+            database,
+            "--command",
+            sql,
+        ]))
+    }
+}
+
+/// A database of the server.
+pub(crate) struct Database<'a> {
+    server: &'a Postgres,
+    pub(crate) name: String,
+    number: u32,
+}
+
+impl Database<'_> {
+    #[track_caller]
+    pub(crate) fn sql(&self, sql: &str) -> String {
+        self.server.psql(&self.name, sql).good().stdout
+    }
+
+    /// A new role that may log in with this password, and read what there is.
+    pub(crate) fn role(&self, password: &str) -> String {
+        let role = format!("role {} {}", std::process::id(), self.number);
+        let password = password.replace('\'', "''");
+        // Standard strings: a backslash means itself.
+        self.sql(&format!(
+            "CREATE ROLE \"{role}\" LOGIN SUPERUSER PASSWORD '{password}'"
+        ));
+        role
+    }
+
+    /// The lines of `[database]` in `site.toml`.
+    pub(crate) fn settings(&self, schema: &str) -> String {
+        self.settings_of(&self.server.user, &self.server.password, schema)
+    }
+
+    pub(crate) fn settings_of(&self, user: &str, password: &str, schema: &str) -> String {
+        let Postgres { host, port, .. } = self.server;
+        let [user, password, name, schema] = [user, password, &self.name, schema].map(toml);
+        format!(
+            "host = \"{host}\"\nport = {port}\nuser = {user}\npassword = {password}\ndbname = {name}\nschema = {schema}\n"
+        )
+    }
+
+    /// Loads a compressed dump, as a person would.
+    #[track_caller]
+    pub(crate) fn load(&self, dump: &std::path::Path) -> Ran {
+        let mut command = Command::new("bash");
+        command
+            .args([
+                "-euo",
+                "pipefail",
+                "-c",
+                "gunzip <\"$1\" | psql --no-psqlrc --quiet --set=ON_ERROR_STOP=1 --dbname \"$2\"",
+                "bash",
+            ])
+            .arg(dump)
+            .arg(&self.name)
+            .stdin(Stdio::null());
+        Running::start(&mut command).wait(super::PATIENCE)
+    }
+}
+
+/// A text as TOML has it.
+pub(crate) fn toml(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            c if c.is_control() => quoted.push_str(&format!("\\u{:04X}", u32::from(c))),
+            c => quoted.push(c),
+        }
+    }
+    quoted + "\""
+}
