@@ -1,6 +1,6 @@
 //! Results, for a person or for a program.
 
-use indicatif::{HumanBytes, HumanDuration};
+use indicatif::HumanBytes;
 use serde::Serialize;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -25,13 +25,13 @@ pub(crate) fn json(value: &impl Serialize) -> String {
 
 pub(crate) fn report(report: &Report) -> String {
     let backup = &report.backup;
-    let time = HumanDuration(Duration::from_millis(backup.duration_ms.unwrap_or(0)));
+    let time = Duration::from_millis(backup.duration_ms.unwrap_or(0)).as_secs_f64();
     let encrypted = if backup.is_encrypted {
         ", encrypted,"
     } else {
         ""
     };
-    let mut out = format!("backup {} made{encrypted} in {time}\n", backup.name);
+    let mut out = format!("backup {} made{encrypted} in {time:.1} s\n", backup.name);
     for made in &report.made {
         out += &format!(
             "  {:<14} {:<40} {:>12} from {}\n",

@@ -351,7 +351,9 @@ fn failure(database: &Database, status: &str, said: &str) -> Error {
         )
     } else if status.is_empty() {
         format!("{command} was killed, or never ran")
-    } else if let Some(signal @ 1..) = status.parse::<i32>().ok().and_then(|n| n.checked_sub(128)) {
+    } else if let Some(signal @ 1..=64) =
+        status.parse::<i32>().ok().and_then(|n| n.checked_sub(128))
+    {
         format!("{command} was killed by signal {signal}: was there too little memory?")
     } else {
         format!("{command} failed with exit status {status}")

@@ -123,6 +123,10 @@ impl Site {
             toml::from_str(&text).map_err(|error| Error::Usage(mistake(path, &text, &error)))?;
         let base = path.parent().unwrap_or(Path::new(""));
         for relative in site.paths() {
+            if relative.as_os_str().is_empty() {
+                let path = path.display();
+                return Err(Error::Usage(format!("{path}: a path in it is empty")));
+            }
             *relative = base.join(&*relative);
         }
         Ok(site)

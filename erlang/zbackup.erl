@@ -1,0 +1,324 @@
+%% @doc Backups, as jobs on native threads: made, listed, proven, encrypted and decrypted.
+%%
+%% A function that starts a job returns at once. The process that started it gets its messages:
+%% ```
+%% {zbackup, Job, {progress, #{phase := P, done := D, total := T, rate := R}}}   at most 4 a second
+%% {zbackup, Job, {done, Result}}                                                or
+%% {zbackup, Job, {error, Kind, Message}}                                        the last one
+%% '''
+%% {@link await/1} waits for the last one. When the process dies, its jobs are cancelled. From a shell,
+%% `zbackup:help().' tells the rest.
+%%
+%% Nothing here raises an exception because of its arguments: an exception would show them to a log, and
+%% they hold passwords.
+-module(zbackup).
+
+-export([
+    backup/1,
+    verify/1, verify/2,
+    list/1,
+    encrypt/3, encrypt/4,
+    decrypt/3, decrypt/4,
+    cancel/1,
+    await/1, await/2, await/3
+]).
+-export([
+    help/0,
+    shell_backup/1,
+    shell_list/1,
+    shell_verify/1, shell_verify/2
+]).
+
+-export_type([
+    request/0, text/0, database/0, encryption/0, file_options/0,
+    job/0, error/0, kind/0, progress/0, phase/0, part/0,
+    result/0, report/0, entry/0, stored_part/0, made/0, skipped/0,
+    verified/0, verified_part/0, listing/0, listed/0, refused/0, opened/0
+]).
+
+%% A binary in UTF-8 or a string. Also for paths.
+-type text() :: unicode:unicode_binary() | string().
+
+%% What to back up. The keys can be binaries too, and `undefined' is the same as absence.
+-type request() ::
+    #{
+        site := text(),                      % the first part of every backup's name
+        backup_dir := text(),                % made when it is not there
+        media_dir => text() | undefined,
+        config_files => [text()] | undefined,
+        security_dir => text() | undefined,
+        timezone => text() | undefined,      % as Europe/Amsterdam; else that of the machine
+        database => database() | undefined,
+        encryption => encryption() | undefined,
+        database_only => boolean() | undefined,
+        day => calendar:date() | undefined   % the day that names the backup; else today
+    }
+    | #{
+        config := text(),                    % the path of a site.toml that says what the site is
+        database_only => boolean() | undefined,
+        day => calendar:date() | undefined
+    }
+    | #{
+        backup_dir := text(),                % enough to list and verify
+        encryption => encryption() | undefined
+    }.
+
+-type database() :: #{
+    user := text(),
+    dbname := text(),
+    host => text() | undefined,              % localhost
+    port => inet:port_number() | undefined,  % 5432
+    password => text() | undefined,
+    schema => text() | undefined,            % public
+    pg_dump => text() | undefined            % the command; pg_dump in the PATH
+}.
+
+-type encryption() :: #{password := text()} | #{password_file := text()}.
+
+%% `force' replaces an output that exists.
+-type file_options() :: #{force => boolean()}.
+
+-type job() :: reference().
+-type error() :: {error, kind(), Message :: unicode:unicode_binary()}.
+-type kind() ::
+    cancelled | in_progress | wrong_password | no_password | damaged | unknown_backup | not_found
+    | exists | permission | no_space | usage | database | io | internal.
+
+-type phase() :: database | config | files | verify | encrypt | decrypt.
+
+%% Bytes done and in all in this phase, and bytes a second.
+-type progress() :: #{
+    phase := phase(),
+    done := non_neg_integer(),
+    total := non_neg_integer() | undefined,
+    rate := non_neg_integer()
+}.
+
+-type part() :: database | config | files.
+
+%% Of a backup a report, of a proof `verified', of a file the others.
+-type result() ::
+    report()
+    | #{ok := boolean(), backups := [verified()]}
+    | #{output := unicode:unicode_binary()}
+    | opened().
+
+-type report() :: #{
+    backup := entry(),
+    made := [made()],
+    skipped := [skipped()],                  % what is not in the backup as it was on the disk
+    warnings := [unicode:unicode_binary()]
+}.
+
+%% Times are in seconds since 1970, hashes lowercase hexadecimal SHA-256.
+-type entry() :: #{
+    name := unicode:unicode_binary(),
+    timestamp := integer(),
+    database := stored_part() | undefined,
+    config := stored_part() | undefined,
+    files := stored_part() | undefined,
+    files_timestamp := integer() | undefined,
+    is_encrypted := boolean(),
+    is_filestore_uploaded := boolean(),
+    duration_ms := non_neg_integer() | undefined,
+    writer := unicode:unicode_binary() | undefined,
+    atom() => term()
+}.
+
+-type stored_part() :: #{
+    file := unicode:unicode_binary(),
+    sha256 := binary() | undefined,
+    size := non_neg_integer() | undefined
+}.
+
+-type made() :: #{
+    part := part(),
+    file := unicode:unicode_binary(),
+    source_bytes := non_neg_integer(),
+    size := non_neg_integer(),
+    duration_ms := non_neg_integer()
+}.
+
+-type skipped() :: #{path := unicode:unicode_binary(), reason := unicode:unicode_binary()}.
+
+-type verified() :: #{
+    name := unicode:unicode_binary(),
+    ok := boolean(),
+    parts := [verified_part()],
+    problem := unicode:unicode_binary() | undefined
+}.
+
+-type verified_part() :: #{
+    part := part(),
+    file := unicode:unicode_binary(),
+    ok := boolean(),
+    encryption := none | z1 | z2 | undefined,
+    contents := #{entries := non_neg_integer(), bytes := non_neg_integer()} | undefined,
+    problem := unicode:unicode_binary() | undefined,
+    kind := kind() | undefined,
+    note := unicode:unicode_binary() | undefined
+}.
+
+-type listing() :: #{backups := [listed()], refused := [refused()]}.
+
+%% An entry(), and what of it is there: these fields are added to it.
+-type listed() :: #{
+    is_database_present := boolean(),
+    is_config_files_present := boolean(),
+    is_files_present := boolean(),
+    size := non_neg_integer(),
+    missing := [unicode:unicode_binary()],
+    atom() => term()
+}.
+
+%% An entry of the list that cannot be used.
+-type refused() :: #{name := unicode:unicode_binary(), reason := unicode:unicode_binary()}.
+
+-type opened() :: #{output := unicode:unicode_binary(), encryption := z1 | z2}.
+
+%% @doc Starts a backup. Its result is a `report()'.
+-spec backup(request()) -> {ok, job()} | error().
+backup(Request) when is_map(Request) ->
+    zbackup_nif:backup(zbackup_request:with_binaries(Request));
+backup(_) ->
+    not_a_map().
+
+%% @doc Starts the proof of all backups.
+-spec verify(request()) -> {ok, job()} | error().
+verify(Request) ->
+    verify(Request, []).
+
+%% @doc Starts the proof of the backups with these names; of all when there are none. Its result is
+%% `#{ok, backups}': what is wrong with a backup is in there, and is not an error of the job.
+-spec verify(request(), [text()]) -> {ok, job()} | error().
+verify(Request, Names) when is_map(Request) ->
+    zbackup_nif:verify(zbackup_request:with_binaries(Request), zbackup_request:binaries(Names));
+verify(_, _) ->
+    not_a_map().
+
+%% @doc Lists the backups, the newest first. This is not a job: it reads one small file.
+-spec list(request()) -> {ok, listing()} | error().
+list(Request) when is_map(Request) ->
+    zbackup_nif:list(zbackup_request:with_binaries(Request));
+list(_) ->
+    not_a_map().
+
+%% @equiv encrypt(In, Out, Password, #{})
+-spec encrypt(text(), text() | undefined, text()) -> {ok, job()} | error().
+encrypt(In, Out, Password) ->
+    encrypt(In, Out, Password, #{}).
+
+%% @doc Starts the encryption of a file. Without a name, the output is called as the input with `.enc'
+%% behind it. Its result is `#{output}'.
+-spec encrypt(text(), text() | undefined, text(), file_options()) -> {ok, job()} | error().
+encrypt(In, Out, Password, Options) when is_map(Options) ->
+    zbackup_nif:encrypt(file_request(In, Out, Password, Options));
+encrypt(_, _, _, _) ->
+    not_a_map().
+
+%% @equiv decrypt(In, Out, Password, #{})
+-spec decrypt(text(), text() | undefined, text()) -> {ok, job()} | error().
+decrypt(In, Out, Password) ->
+    decrypt(In, Out, Password, #{}).
+
+%% @doc Starts the decryption of a file. Without a name, the output is called as the input without
+%% `.enc'. It appears, or replaces what was there, when all of it has authenticated. Its result is an
+%% `opened()'; after `z1' nothing proves that the output is what was encrypted.
+-spec decrypt(text(), text() | undefined, text(), file_options()) -> {ok, job()} | error().
+decrypt(In, Out, Password, Options) when is_map(Options) ->
+    zbackup_nif:decrypt(file_request(In, Out, Password, Options));
+decrypt(_, _, _, _) ->
+    not_a_map().
+
+%% @doc Asks a job to stop. Its last message still comes: mostly `{error, cancelled, _}', or `done' when
+%% it was too late.
+-spec cancel(job()) -> ok | error().
+cancel(Job) ->
+    zbackup_nif:cancel(Job).
+
+%% @equiv await(Job, fun(_) -> ok end)
+-spec await(job()) -> {ok, result()} | error().
+await(Job) ->
+    await(Job, fun(_) -> ok end).
+
+%% @doc Waits for the end of a job of this process, calling a function with its progress. Other messages
+%% stay where they are.
+-spec await(job(), fun((progress()) -> term())) -> {ok, result()} | error().
+await(Job, Fun) when is_function(Fun, 1) ->
+    {Result, _} = await(Job, fun(Progress, _) -> Fun(Progress) end, ok),
+    Result;
+await(_, _) ->
+    {error, usage, <<"the progress of a job goes to a function of one argument">>}.
+
+%% @doc The same with a function that carries something from each progress to the next, as a fold.
+-spec await(job(), fun((progress(), Acc) -> Acc), Acc) -> {{ok, result()} | error(), Acc}.
+await(Job, Fun, Acc) when is_function(Fun, 2) ->
+    case zbackup_nif:state(Job) of
+        {ok, State} -> collect(Job, Fun, Acc, State);
+        {error, _, _} = Error -> {Error, Acc}
+    end.
+
+%% A job has ended a moment after it sent its last message. So one that was waited for before can still
+%% be running, and is asked again.
+collect(Job, Fun, Acc, State) ->
+    Patience = case State of
+        running -> 1000;
+        ended -> 0
+    end,
+    receive
+        {zbackup, Job, {progress, Progress}} ->
+            collect(Job, Fun, tell(Job, Fun, Progress, Acc), State);
+        {zbackup, Job, {done, Result}} ->
+            {{ok, Result}, Acc};
+        {zbackup, Job, {error, Kind, Message}} ->
+            {{error, Kind, Message}, Acc}
+    after Patience ->
+        case State of
+            running ->
+                await(Job, Fun, Acc);
+            ended ->
+                {{error, usage, <<"this job has ended, and its result was received before">>}, Acc}
+        end
+    end.
+
+%% Nobody waits any more for the job of a function that failed.
+tell(Job, Fun, Progress, Acc) ->
+    try
+        Fun(Progress, Acc)
+    catch
+        Class:Reason:Stack ->
+            _ = cancel(Job),
+            erlang:raise(Class, Reason, Stack)
+    end.
+
+%% @doc Prints what can be done from a shell.
+-spec help() -> ok.
+help() ->
+    zbackup_shell:help().
+
+%% @doc Makes a backup and shows how it goes. Of a request, or of the path of a `site.toml'; so the
+%% other two.
+-spec shell_backup(request() | text()) -> ok | error().
+shell_backup(Site) ->
+    zbackup_shell:backup(Site).
+
+%% @doc Shows the backups.
+-spec shell_list(request() | text()) -> ok | error().
+shell_list(Site) ->
+    zbackup_shell:list(Site).
+
+%% @doc Proves all backups and shows what came out. `ok' only when all is proven.
+-spec shell_verify(request() | text()) -> ok | error().
+shell_verify(Site) ->
+    zbackup_shell:verify(Site, []).
+
+%% @doc The same of the backups with these names.
+-spec shell_verify(request() | text(), [text()]) -> ok | error().
+shell_verify(Site, Names) ->
+    zbackup_shell:verify(Site, Names).
+
+file_request(In, Out, Password, Options) ->
+    zbackup_request:with_binaries(Options#{input => In, output => Out, password => Password}).
+
+not_a_map() ->
+    {error, usage, <<"the request is not right: it should be a map">>}.

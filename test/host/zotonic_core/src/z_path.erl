@@ -1,0 +1,12 @@
+%% @doc A stand-in for the module of the same name in Zotonic.
+-module(z_path).
+
+-export([files_subdir_ensure/2]).
+
+-include("../include/zotonic.hrl").
+
+-spec files_subdir_ensure(file:filename_all(), z:context()) -> file:filename_all().
+files_subdir_ensure(Subdir, #context{files_dir = Files}) ->
+    Dir = filename:join(Files, Subdir),
+    ok = filelib:ensure_dir(filename:join(Dir, "x")),
+    Dir.
