@@ -171,6 +171,26 @@ impl Error {
         }
     }
 
+    /// The same error for whoever asks once more.
+    pub(crate) fn again(&self) -> Self {
+        match self {
+            Self::Cancelled => Self::Cancelled,
+            Self::Damaged { path, reason } => Self::damaged(path, reason),
+            Self::Io {
+                doing,
+                path,
+                source,
+            } => Self::Io {
+                doing,
+                path: path.clone(),
+                source: source
+                    .raw_os_error()
+                    .map_or_else(|| source.kind().into(), io::Error::from_raw_os_error),
+            },
+            other => Self::Internal(other.to_string()),
+        }
+    }
+
     pub(crate) fn damaged(path: &Path, reason: impl Into<String>) -> Self {
         Self::Damaged {
             path: path.to_owned(),

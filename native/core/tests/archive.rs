@@ -1027,12 +1027,10 @@ fn configuration_has_its_place_in_the_archive() {
     };
     let own = file("site/priv/zotonic_site.config");
     let more = file("site/priv/config.d/10-more.config");
-    file("site/priv/folder/one");
-    file("site/priv/folder/two/three");
     file("site/security/ca.pem");
     file("site/security/keys/key.pem");
     special(&scratch.join("site/security/fifo"), FileType::Fifo);
-    site.config_files = vec![own, more, scratch.join("site/priv/folder")];
+    site.config_files = vec![own, more];
     site.security_dir = Some(scratch.join("site/security"));
     let report = backup::run(&site, OPTIONS, &Monitor::silent()).unwrap();
     assert_eq!(report.made.len(), 1);
@@ -1045,8 +1043,6 @@ fn configuration_has_its_place_in_the_archive() {
         .collect();
     let expected = [
         "config-test/config/config.d/10-more.config",
-        "config-test/config/priv/folder/one",
-        "config-test/config/priv/folder/two/three",
         "config-test/config/priv/zotonic_site.config",
         "config-test/security/ca.pem",
         "config-test/security/keys/key.pem",
@@ -1057,6 +1053,16 @@ fn configuration_has_its_place_in_the_archive() {
         reported(&report).into_keys().collect::<Vec<_>>(),
         ["config-test/security/fifo"]
     );
+
+    // What is named is a file: not a folder, and not what has no end.
+    let made = content(&site.backup_dir);
+    special(&scratch.join("site/priv/fifo"), FileType::Fifo);
+    for name in ["site/priv/config.d", "site/priv/fifo"] {
+        site.config_files = vec![scratch.join(name)];
+        let error = backup::run(&site, OPTIONS, &Monitor::silent()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Usage, "{name}: {error}");
+        assert!(content(&site.backup_dir) == made, "{name}");
+    }
 }
 
 /// No archive has a way out of the folder that it is unpacked in.
@@ -1539,6 +1545,19 @@ fn data_that_looks_like_the_end_is_not_the_end() {
             for length in 0..end {
                 structure(check_dump(&dump.as_bytes()[..length]), &dump[..length]);
             }
+        }
+    }
+}
+
+/// Nor are they the end in a function or a comment, where nothing marks them as data.
+#[test]
+fn a_dump_that_holds_the_words_of_its_end_is_whole() {
+    let text = "COMMENT ON TABLE \"public\".\"t\" IS 'it ends in\n--\n-- PostgreSQL database dump complete\n--\n\n\\unrestrict x\n';\n\n";
+    for dump in [dump(), restricted_dump()] {
+        for before in ["COPY ", "CREATE INDEX "] {
+            let dump = dump.replacen(before, &format!("{text}{before}"), 1);
+            let contents = check_dump(dump.as_bytes()).unwrap();
+            assert_eq!(contents.entries, dump.lines().count() as u64);
         }
     }
 }

@@ -114,49 +114,118 @@ pub fn check_dump(stream: impl Read) -> Result<Contents, Incomplete> {
 #[derive(Default)]
 pub(crate) struct DumpWatch {
     start: Vec<u8>,
-    end: Vec<u8>,
+    line: Line,
+    /// Between a `COPY … FROM stdin;` and its `\.` lines are data, whatever they look like.
+    in_data: bool,
+    /// The token of a `\restrict` line, which a whole dump takes back in its last line.
+    restricted: Option<Vec<u8>>,
+    /// How many lines of [`Self::END`] have been seen; all of them: this was the end.
+    end: usize,
+    goes_on: bool,
     lines: u64,
     bytes: u64,
 }
 
+/// The ends of a line, which may be longer than memory.
+#[derive(Default)]
+struct Line {
+    start: Vec<u8>,
+    last: Vec<u8>,
+}
+
+impl Line {
+    const KEPT: usize = 256;
+    const LAST: usize = 12;
+
+    fn push(&mut self, part: &[u8]) {
+        let room = Self::KEPT - self.start.len();
+        self.start.extend(part.iter().take(room));
+        let kept = part.len().min(Self::LAST);
+        self.last.extend_from_slice(&part[part.len() - kept..]);
+        let surplus = self.last.len().saturating_sub(Self::LAST);
+        self.last.drain(..surplus);
+    }
+
+    fn clear(&mut self) {
+        self.start.clear();
+        self.last.clear();
+    }
+}
+
 impl DumpWatch {
     const START: &'static [u8] = b"--\n-- PostgreSQL database dump\n--\n";
-    const END: &'static [u8] = b"\n-- PostgreSQL database dump complete\n--\n";
-    /// After the last comment newer versions write an `\unrestrict` line.
-    const TAIL: usize = 512;
+    const END: [&'static [u8]; 3] = [b"--", b"-- PostgreSQL database dump complete", b"--"];
 
     pub(crate) fn see(&mut self, data: &[u8]) {
         let room = Self::START.len().saturating_sub(self.start.len());
         self.start.extend(data.iter().take(room));
-        let kept = data.len().min(Self::TAIL);
-        self.end.extend_from_slice(&data[data.len() - kept..]);
-        let surplus = self.end.len().saturating_sub(Self::TAIL);
-        self.end.drain(..surplus);
-        self.lines += data.iter().filter(|&&byte| byte == b'\n').count() as u64;
         self.bytes += data.len() as u64;
+        for piece in data.split_inclusive(|&byte| byte == b'\n') {
+            match piece.strip_suffix(b"\n") {
+                Some(part) => {
+                    self.line.push(part);
+                    self.lines += 1;
+                    self.end_line();
+                    self.line.clear();
+                }
+                None => self.line.push(piece),
+            }
+        }
     }
 
-    pub(crate) fn finish(self) -> Result<Contents, String> {
+    fn end_line(&mut self) {
+        let line = self.line.start.as_slice();
+        if self.in_data {
+            self.in_data = line != b"\\.";
+            return;
+        }
+        if self.end == Self::END.len() {
+            let token = line.strip_prefix(b"\\unrestrict ");
+            if line.is_empty() {
+                return;
+            } else if token.is_some() && token == self.restricted.as_deref() {
+                self.restricted = None;
+                return;
+            }
+            // It was somebody's text that looked like the end.
+            self.end = 0;
+            self.goes_on = true;
+        }
+        if line == Self::END[self.end] {
+            self.end += 1;
+        } else {
+            // The first line of the end may be the second of something else.
+            self.end = usize::from(line == Self::END[0]);
+        }
+        self.in_data = line.starts_with(b"COPY ") && self.line.last == b" FROM stdin;";
+        // Right after its first lines; further down it would be somebody's text.
+        if let Some(token) = line.strip_prefix(b"\\restrict ")
+            && self.lines < 8
+        {
+            self.restricted = Some(token.to_vec());
+        }
+    }
+
+    pub(crate) fn finish(mut self) -> Result<Contents, String> {
         if self.start != Self::START {
             return Err("it is not a dump of PostgreSQL: its first lines are others".into());
         }
-        let Some(at) = self
-            .end
-            .windows(Self::END.len())
-            .rposition(|part| part == Self::END)
-        else {
+        // What is left is a line without its end, which the last comment always has.
+        if !self.line.start.is_empty() {
+            if self.end == Self::END.len() {
+                self.end_line();
+            } else {
+                self.end = 0;
+            }
+        }
+        if self.end < Self::END.len() && self.goes_on {
+            return Err("the dump goes on after its end".into());
+        }
+        if self.end < Self::END.len() || self.restricted.is_some() {
             return Err(format!(
                 "the dump is cut off after {} bytes: its last line is not that of a whole dump",
                 self.bytes
             ));
-        };
-        // Only blank lines and the meta-command may follow: data may hold the same words.
-        let after = String::from_utf8_lossy(&self.end[at + Self::END.len()..]);
-        if after
-            .lines()
-            .any(|line| !line.is_empty() && !line.starts_with("\\unrestrict "))
-        {
-            return Err("the dump goes on after its end".into());
         }
         Ok(Contents {
             entries: self.lines,

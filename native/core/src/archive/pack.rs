@@ -39,13 +39,20 @@ impl<'a> Packer<'a> {
     /// be read does not stop the archive; it is reported by [`Packer::finish`].
     pub(crate) fn folder(&mut self, root: &Path, prefix: &[u8]) -> Result<()> {
         let mut name = prefix.to_vec();
+        let mut nodes = Vec::new();
         let mut unread = Vec::new();
-        walk(root, &mut unread, &mut |node, skipped| {
+        walk(root, &mut unread, &mut |node, _| {
             name.truncate(prefix.len());
             name.extend_from_slice(node.path);
-            self.node(node, &name, skipped)
+            self.node(node, &name, &mut nodes)
         })?;
-        self.skipped.append(&mut unread);
+        let start = String::from_utf8_lossy(prefix);
+        self.skipped.append(&mut nodes);
+        self.skipped
+            .extend(unread.into_iter().map(|skipped| Skipped {
+                path: format!("{start}{}", skipped.path),
+                ..skipped
+            }));
         Ok(())
     }
 
@@ -76,7 +83,7 @@ impl<'a> Packer<'a> {
 
     fn node(&mut self, node: &Node<'_>, name: &[u8], skipped: &mut Vec<Skipped>) -> Result<()> {
         self.monitor.check()?;
-        let odd = |kind: &str| Skipped::new(node.path, format!("it is a {kind}, not a file"));
+        let odd = |kind: &str| Skipped::new(name, format!("it is a {kind}, not a file"));
         match node.file_type() {
             FileType::Directory => {
                 let mut name = name.to_vec();
@@ -95,11 +102,11 @@ impl<'a> Packer<'a> {
                         self.contents(file.into(), &stat, name, skipped)
                     }
                     Ok(_) => {
-                        skipped.push(Skipped::new(node.path, "it was replaced by another thing"));
+                        skipped.push(Skipped::new(name, "it was replaced by another thing"));
                         Ok(())
                     }
                     Err(errno) => {
-                        skipped.push(unreadable(node.path, errno));
+                        skipped.push(unreadable(name, errno));
                         Ok(())
                     }
                 }
@@ -109,7 +116,7 @@ impl<'a> Packer<'a> {
                     self.header(EntryType::Symlink, &node.stat, name, 0, target.to_bytes())
                 }
                 Err(errno) => {
-                    skipped.push(unreadable(node.path, errno));
+                    skipped.push(unreadable(name, errno));
                     Ok(())
                 }
             },
@@ -141,13 +148,11 @@ impl<'a> Packer<'a> {
         let mut failure = None;
         while came < declared {
             let most = (declared - came).min(crate::stream::BLOCK as u64);
-            let before = came;
-            match self.out.fill_from(&mut file, most)? {
-                Ok(count) => came += count,
-                Err(error) => failure = Some(error),
-            }
-            self.monitor.add(came - before)?;
-            if came == before {
+            let (count, error) = self.out.fill_from(&mut file, most)?;
+            came += count;
+            failure = error;
+            self.monitor.add(count)?;
+            if count == 0 || failure.is_some() {
                 break;
             }
         }

@@ -43,8 +43,9 @@ pub fn decrypt_file(
     if encryption == Encryption::None {
         return Err(Error::damaged(input, "it is not an encrypted backup file"));
     }
-    // Also where an error came from the reader: that one knows its own path.
-    io::copy(&mut reader, &mut staged.as_file()).map_err(Error::io("cannot write", &output))?;
+    reader
+        .write_to(&mut staged.as_file())?
+        .map_err(Error::io("cannot write", &output))?;
     reader.finish()?;
     staged
         .as_file()
@@ -103,13 +104,15 @@ pub fn encrypt_file(
     let sealer = Sealer::new(password)?;
     let mut writer = StreamWriter::start(file, &output, None, Some(&sealer), &Context::NONE)?;
     loop {
-        let count = writer
-            .fill_from(&mut source, super::BLOCK as u64)?
-            .map_err(Error::io("cannot read", input))?;
+        let (count, failure) = writer.fill_from(&mut source, super::BLOCK as u64)?;
+        if let Some(error) = failure {
+            return Err(Error::io("cannot read", input)(error));
+        }
+        // Also when nothing came: the last chance to be cancelled.
+        monitor.add(count)?;
         if count == 0 {
             break;
         }
-        monitor.add(count)?;
     }
     writer.finish()?;
     publish(staged, &output, force)?;
@@ -163,11 +166,14 @@ fn folder(path: &Path) -> &Path {
 
 fn length(input: &Path) -> Result<u64> {
     let metadata = input.metadata().map_err(Error::io("cannot read", input))?;
-    if metadata.is_dir() {
-        return Err(Error::Usage(format!(
-            "{} is a folder: name a file",
-            input.display()
-        )));
+    if !metadata.is_file() {
+        let kind = if metadata.is_dir() {
+            "a folder"
+        } else {
+            "not a file"
+        };
+        let input = input.display();
+        return Err(Error::Usage(format!("{input} is {kind}: name a file")));
     }
     Ok(metadata.len())
 }

@@ -1,6 +1,7 @@
 //! Blocks as gzip members (RFC 1952), each complete in itself, so that they can be made on all cores
 //! and simply follow each other: that is a gzip file too (section 2.2), and every reader takes it.
 
+use super::BLOCK;
 use crate::error::{Error, Result};
 use libdeflater::{CompressionLvl, Compressor, crc32};
 
@@ -15,6 +16,9 @@ const WORTH: usize = 63;
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3];
 /// The largest stored block of deflate (RFC 1951, section 3.2.4).
 const STORED: usize = 0xffff;
+
+/// What sparse files are made of.
+static ZEROS: [u8; BLOCK] = [0; BLOCK];
 
 /// How hard to try. Measured in `docs/decisions/0002-compression.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +44,8 @@ pub(super) struct Gzip {
     compressor: Compressor,
     trial: Compressor,
     scratch: Vec<u8>,
+    /// [`ZEROS`], compressed.
+    zeros: Vec<u8>,
 }
 
 impl Gzip {
@@ -52,12 +58,22 @@ impl Gzip {
             compressor: Compressor::new(level(effort.level())?),
             trial: Compressor::new(level(1)?),
             scratch: Vec::new(),
+            zeros: Vec::new(),
         })
     }
 
     /// Appends `data` to `out` as gzip members: one for each stretch of it that compresses, or that
     /// does not. At least one, also for no data.
     pub(super) fn append(&mut self, data: &[u8], out: &mut Vec<u8>) -> Result<()> {
+        if data == ZEROS {
+            if self.zeros.is_empty() {
+                let mut zeros = Vec::new();
+                self.deflate(data, &mut zeros)?;
+                self.zeros = zeros;
+            }
+            out.extend_from_slice(&self.zeros);
+            return Ok(());
+        }
         let mut rest = data;
         loop {
             let (run, compresses) = self.run(rest);

@@ -37,6 +37,8 @@ pub struct StoredReader {
     results: Option<Results<Vec<u8>>>,
     producer: Option<JoinHandle<Result<Stored>>>,
     stored: Option<Stored>,
+    /// Who reads on after an error gets it again: it was not the end.
+    failed: Option<Error>,
     spare: Spare,
     current: io::Cursor<Vec<u8>>,
 }
@@ -90,6 +92,7 @@ impl StoredReader {
             results: Some(results),
             producer: Some(producer),
             stored: None,
+            failed: None,
             spare,
             current: io::Cursor::default(),
         })
@@ -107,6 +110,22 @@ impl StoredReader {
         self.context
     }
 
+    /// Writes what is left to `out`, block by block.
+    ///
+    /// # Errors
+    /// As reading does, outside; of `out`, inside.
+    pub(super) fn write_to(&mut self, out: &mut impl io::Write) -> Result<io::Result<()>> {
+        loop {
+            let at = self.current.position() as usize; // in memory
+            if let Err(error) = out.write_all(&self.current.get_ref()[at..]) {
+                return Ok(Err(error));
+            }
+            if !self.advance()? {
+                return Ok(Ok(()));
+            }
+        }
+    }
+
     /// Reads what is left and gives length and hash of the file as it is stored.
     ///
     /// # Errors
@@ -119,6 +138,18 @@ impl StoredReader {
 
     /// Goes to the next block. False when there is none.
     fn advance(&mut self) -> Result<bool> {
+        if let Some(error) = &self.failed {
+            return Err(error.again());
+        }
+        let result = self.next();
+        if let Err(error) = &result {
+            self.failed = Some(error.again());
+            self.current = io::Cursor::default();
+        }
+        result
+    }
+
+    fn next(&mut self) -> Result<bool> {
         match self.results.as_ref().and_then(Results::next) {
             Some(block) => {
                 let done = std::mem::replace(&mut self.current, io::Cursor::new(block?));

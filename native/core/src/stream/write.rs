@@ -96,12 +96,16 @@ impl StreamWriter {
         })
     }
 
-    /// Reads until `source` ends or `most` bytes came, straight into the blocks. Returns how many came.
+    /// Reads until `source` ends or fails or `most` bytes came, straight into the blocks. Returns how
+    /// many came, and why not more, where `source` failed: what came before that is in the stream.
     ///
     /// # Errors
-    /// The outer error is of the file that is written, the inner one of `source`; what was read before
-    /// the latter is in the stream.
-    pub fn fill_from(&mut self, source: &mut impl Read, most: u64) -> Result<io::Result<u64>> {
+    /// Of the file that is written.
+    pub fn fill_from(
+        &mut self,
+        source: &mut impl Read,
+        most: u64,
+    ) -> Result<(u64, Option<io::Error>)> {
         let mut came = 0;
         while came < most {
             let start = self.block.len();
@@ -113,12 +117,12 @@ impl StreamWriter {
                 self.submit(false)?;
             }
             match result {
-                Err(error) => return Ok(Err(error)),
+                Err(error) => return Ok((came, Some(error))),
                 Ok(_) if (got as u64) < room => break,
                 Ok(_) => {}
             }
         }
-        Ok(Ok(came))
+        Ok((came, None))
     }
 
     /// How much was written to it.
