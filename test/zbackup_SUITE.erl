@@ -95,7 +95,7 @@ round_trip(#{media_dir := Media} = Site, Encryption, Decrypt, Config) ->
         name => Name,
         ok => true,
         problem => undefined,
-        parts => [proven(config, ConfigFile, Encryption, 3), proven(files, File, Encryption, 6)]
+        parts => [proven(config, ConfigFile, Encryption, 4), proven(files, File, Encryption, 6)]
     }]}},
     ?assertEqual(All, without_bytes(run(zbackup:verify(Site)))),
     ?assertEqual(All, without_bytes(run(zbackup:verify(Site, [unicode:characters_to_list(Name)])))),

@@ -18,7 +18,7 @@ use zbackup_core::secret::{Password, Secret};
 use zbackup_core::site::{self, Site, TimeZone};
 use zbackup_core::stream::{Encryption, decrypt_file, decrypted_name};
 use zbackup_core::verify::{self, Verified};
-use zbackup_core::{backup, list};
+use zbackup_core::{backup, list, priority};
 
 /// Everything was done.
 const DONE: u8 = 0;
@@ -75,18 +75,20 @@ fn exit_code(kind: ErrorKind) -> u8 {
     }
 }
 
-/// A backup that is not proven counts as damaged, unless only the password for it was wrong.
+/// A missing part counts as damage. What could not be read, or only not with this password, may be good.
 fn verdict(verified: &[Verified]) -> u8 {
-    let wrong = verified.iter().filter(|backup| !backup.ok);
-    let mut is_password = false;
-    for backup in wrong {
-        let mut problems = backup.parts.iter().filter_map(|part| part.kind).peekable();
-        if problems.peek().is_none() || problems.any(|kind| kind != ErrorKind::WrongPassword) {
-            return DAMAGED;
-        }
-        is_password = true;
+    let wrong = || verified.iter().filter(|backup| !backup.ok);
+    let kinds = || wrong().flat_map(|backup| backup.parts.iter().filter_map(|part| part.kind));
+    let is_damage = |kind| matches!(kind, ErrorKind::Damaged | ErrorKind::NotFound);
+    if wrong().any(|backup| backup.problem.is_some()) || kinds().any(is_damage) {
+        DAMAGED
+    } else if verified.is_empty() || kinds().any(|kind| kind != ErrorKind::WrongPassword) {
+        FAILED
+    } else if wrong().next().is_some() {
+        WRONG_PASSWORD
+    } else {
+        DONE
     }
-    if is_password { WRONG_PASSWORD } else { DONE }
 }
 
 fn run(args: &Args, cancel: Cancel) -> Result<u8> {
@@ -96,6 +98,8 @@ fn run(args: &Args, cancel: Cancel) -> Result<u8> {
         Arc::new(Terminal::new())
     };
     let monitor = Monitor::new(progress, cancel);
+    // Also what reads the files, and pg_dump: the web site goes first.
+    priority::lower();
     match &args.command {
         Command::Backup {
             config,
@@ -215,6 +219,9 @@ fn ask_password(file: PathBuf) -> Result<Password> {
     let question = format!("Password of {}: ", file.display());
     match signal::while_asking(|| rpassword::prompt_password(question)) {
         Ok(password) => Password::new(Secret::new(password.into_bytes())),
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+            Err(Error::Usage("no password was given".into()))
+        }
         Err(_) => Err(Error::Usage(format!(
             "{} is encrypted, and there is no terminal to ask for its password: use --password-file",
             file.display()

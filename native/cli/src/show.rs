@@ -116,7 +116,7 @@ fn parts(backup: &Listed, zone: &TimeZone) -> String {
 
 pub(crate) fn verified(all: &[Verified]) -> String {
     if all.is_empty() {
-        return "there are no backups to verify\n".into();
+        return "nothing was proven: there are no backups\n".into();
     }
     let mut out = String::new();
     for backup in all {

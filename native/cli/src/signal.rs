@@ -1,6 +1,6 @@
 //! Ctrl-C: stops a job so that it can clean up, and a question at once.
 
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use std::fs::File;
 use std::sync::{Mutex, PoisonError};
 use zbackup_core::progress::Cancel;
@@ -20,21 +20,30 @@ pub(crate) fn cancel_on_interrupt(cancel: Cancel) {
             crate::tell("\n");
             std::process::exit(INTERRUPTED);
         }
+        if cancel.is_cancelled() {
+            // It was asked before, and hangs where it cannot hear.
+            std::process::exit(INTERRUPTED);
+        }
         cancel.cancel();
     };
     // Without a handler an interrupt just ends the process: the next one cleans up what is left.
     let _ = ctrlc::set_handler(handler);
 }
 
-/// Asks a person something: an interrupt ends the process meanwhile, and leaves the terminal as it was.
+/// Asks a person for a secret: what is typed does not show, from before the question is. An interrupt
+/// ends the process meanwhile, and leaves the terminal as it was.
 pub(crate) fn while_asking<T>(ask: impl FnOnce() -> T) -> T {
-    let set = |before| *ASKING.lock().unwrap_or_else(PoisonError::into_inner) = before;
-    let terminal = File::open("/dev/tty").ok();
-    set(terminal.and_then(|terminal| {
+    let asking = || ASKING.lock().unwrap_or_else(PoisonError::into_inner);
+    *asking() = File::open("/dev/tty").ok().and_then(|terminal| {
         let before = tcgetattr(&terminal).ok()?;
+        let mut hidden = before.clone();
+        hidden.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(&terminal, OptionalActions::Now, &hidden).ok()?;
         Some((terminal, before))
-    }));
+    });
     let answer = ask();
-    set(None);
+    if let Some((terminal, before)) = asking().take() {
+        let _ = tcsetattr(&terminal, OptionalActions::Now, &before);
+    }
     answer
 }

@@ -136,6 +136,7 @@ fn the_configuration_has_the_layout_that_a_restore_reads() {
             "config-site/config/config.d/extra.config",
             "config-site/config/priv/linked.config",
             "config-site/config/priv/elsewhere.config",
+            "config-site/security/",
             "config-site/security/ssl/",
             "config-site/security/ssl/site.key",
         ]
@@ -818,7 +819,7 @@ fn what_may_not_be_read_or_written_is_named() {
         .find(|path| path.to_str().unwrap().starts_with("config-"));
     set_mode(&site.backups().join(file.unwrap()), 0);
     let ran = as_nobody(&site, "verify");
-    ran.expect(4, &["config-site-", "ermission denied"]);
+    ran.expect(1, &["config-site-", "ermission denied"]);
 }
 
 #[test]
@@ -1143,12 +1144,59 @@ fn an_unknown_name_is_answered_with_the_names_there_are() {
     fs::create_dir(site.backups()).unwrap();
     site.run("verify site-9")
         .expect(1, &["no backup named \"site-9\"", "no backups yet"]);
-    site.run("verify").expect(0, &["no backups"]);
+    // Success would say that something is proven.
+    site.run("verify").expect(1, &["nothing was proven"]);
     let name = site.backup();
     site.run("verify site-9")
         .expect(1, &["no backup named \"site-9\"", &name]);
     let ran = site.run("verify site-9 --json").expect(1, &[]);
     assert_eq!(ran.json()["error"], json!("unknown_backup"));
+}
+
+#[test]
+fn a_long_list_is_read_and_one_too_long_refused() {
+    let site = Site::new();
+    let name = site.backup();
+    // Nobody has so many; but the list may come from elsewhere, and must not take for ever.
+    site.edit_catalog(|all| {
+        for number in 0..50_000 {
+            all[format!("other-{number}")] = json!({"timestamp": 1});
+        }
+    });
+    let ran = site.run(&format!("verify {name}")).expect(0, &[]);
+    assert!(ran.stdout.contains("proven"));
+    write(&site.backups().join("backup.json"), " ".repeat(17 << 20));
+    site.run("list").expect(4, &["backup.json", "too long"]);
+}
+
+#[test]
+fn a_plain_file_is_not_proven_as_an_encrypted_backup() {
+    let site = Site::new();
+    let name = site.backup();
+    site.edit_catalog(|all| all[&name]["is_encrypted"] = json!(true));
+    site.run("verify")
+        .expect(4, &["listed as encrypted, and this file is not"]);
+}
+
+#[test]
+fn verify_waits_for_no_fifo() {
+    let site = Site::new();
+    let name = site.backup();
+    let part = site.part(&name, "files");
+    fs::remove_file(&part).unwrap();
+    sh("mkfifo \"$1\"", &[&part]).good();
+    site.run("verify").expect(4, &["is not a file"]);
+}
+
+#[test]
+fn links_in_the_backup_folder_lead_nowhere() {
+    let site = Site::new();
+    site.backup();
+    let victim = site.path("victim");
+    write(&victim, "precious");
+    std::os::unix::fs::symlink(&victim, site.backups().join(".zbackup.lock")).unwrap();
+    site.run("backup").expect(1, &[".zbackup.lock"]);
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
 }
 
 // For programs ---------------------------------------------------------------------------------------

@@ -96,6 +96,17 @@ fn the_output_can_be_named_also_without_a_folder() {
 }
 
 #[test]
+fn no_device_is_replaced_by_a_file() {
+    let sealed = sealed();
+    let fifo = sealed.site.path("fifo");
+    sh("mkfifo \"$1\"", &[&fifo]).good();
+    sealed
+        .decrypt(&[Path::new("-o"), &fifo, Path::new("--force")])
+        .expect(2, &["is not a file"]);
+    sh("test -p \"$1\"", &[&fifo]).good();
+}
+
+#[test]
 fn an_output_that_exists_is_replaced_only_with_force() {
     let sealed = sealed();
     let output = sealed.folder.join("site.tar.gz");

@@ -172,6 +172,20 @@ fn a_mistake_beside_a_password_does_not_show_the_password() {
 }
 
 #[test]
+fn a_password_that_looks_like_a_key_is_not_shown() {
+    for wrong in [
+        "password \"c2VjcmV0cGFzcw==\"",
+        "password: \"c2VjcmV0cGFzcw=x\"",
+    ] {
+        let site = Site::new();
+        let text = format!("site = \"s\"\nbackup_dir = \"b\"\n[database]\n{wrong}\n");
+        write(&site.config(), &text);
+        let ran = site.run("backup").expect(2, &["line 4"]);
+        assert!(!ran.stderr.contains("c2VjcmV0"), "{ran:#?}");
+    }
+}
+
+#[test]
 fn secrets_that_others_can_read_are_warned_of() {
     let mut site = Site::new();
     site.set_database("user = \"u\"\ndbname = \"d\"\npassword = \"x\"\n");

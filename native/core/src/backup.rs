@@ -57,7 +57,8 @@ pub struct Made {
 /// disk.
 ///
 /// # Errors
-/// Any of [`Error`]; the backups that were there before are untouched then.
+/// Any of [`Error`]. The backups that were there before are untouched then; unless it was decided
+/// already and the disk failed, which whoever opens the folder next finishes.
 pub fn run(site: &Site, options: Options, monitor: &Monitor) -> Result<Report> {
     let began = Instant::now();
     let now = Timestamp::now();

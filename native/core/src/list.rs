@@ -47,7 +47,7 @@ pub fn run(folder: &Path) -> Result<Listing> {
 
 fn listed(folder: &Path, entry: Entry) -> Listed {
     let length = |part: &StoredPart| {
-        let metadata = folder.join(part.file.as_str()).symlink_metadata().ok()?;
+        let metadata = folder.join(part.file.as_str()).metadata().ok()?;
         let fits = metadata.is_file() && part.size.is_none_or(|size| size == metadata.len());
         fits.then_some(metadata.len())
     };

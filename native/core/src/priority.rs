@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use std::thread::JoinHandle;
 
-/// How much nicer than its parent a thread of a backup is: enough to lose every contest for a core,
+/// How nice a thread of a backup is: enough to lose every contest for a core,
 /// not so much that a busy machine never finishes its backup.
 #[cfg(target_os = "linux")]
 const NICE: i32 = 10;
@@ -15,7 +15,12 @@ const NICE: i32 = 10;
 pub fn lower() {
     #[cfg(target_os = "linux")]
     {
-        let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE);
+        use rustix::process::{getpriority_process, setpriority_process};
+        let thread = Some(rustix::thread::gettid());
+        // Never less nice than it was asked to be.
+        if getpriority_process(thread).is_ok_and(|nice| nice < NICE) {
+            let _ = setpriority_process(thread, NICE);
+        }
     }
 }
 

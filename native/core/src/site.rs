@@ -184,6 +184,12 @@ impl Site {
     }
 }
 
+/// Whether this is a key of TOML: what stands before another `=` may be a password.
+fn is_bare(key: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+    !key.is_empty() && key.bytes().all(is_part)
+}
+
 /// What is wrong in a `site.toml`, and where; but not what stands there: it may be a password.
 fn mistake(path: &Path, text: &str, error: &toml::de::Error) -> String {
     let before = error.span().and_then(|span| text.get(..span.start));
@@ -192,7 +198,7 @@ fn mistake(path: &Path, text: &str, error: &toml::de::Error) -> String {
     let key = line
         .and_then(|line| line.split_once('='))
         .map(|(key, _)| key.trim())
-        .filter(|key| !key.is_empty());
+        .filter(|key| is_bare(key));
     // serde tells the value before what it expected in its place.
     let words = error.message();
     let words = match words.split_once(", expected ") {

@@ -203,6 +203,13 @@ fn prove(
             },
         ));
     }
+    let is_kept = part == Part::Files && entry.files_timestamp.is_some();
+    if encryption == Encryption::None && entry.is_encrypted && !is_kept {
+        return Err(Error::damaged(
+            &path,
+            "the backup is listed as encrypted, and this file is not",
+        ));
+    }
     let sealed_as = reader.context();
     if sealed_as.is_some_and(|context| context != part.context(&entry.name, entry.made_at(part))) {
         return Err(Error::damaged(
@@ -225,7 +232,8 @@ fn prove(
     let (outside, opened) = unpacked.finish(&path)?;
     let matches = |hash: Sha256Hash| stored.sha256 == Some(hash);
     let hash_fits = match stored.sha256 {
-        None => !entry.is_ours(),
+        // A backup of only the database keeps what Zotonic's own module made.
+        None => !entry.is_ours() || is_kept,
         // Zotonic's own module hashes before it encrypts.
         Some(_) => matches(outside) || (encryption == Encryption::Z1 && matches(opened)),
     };

@@ -135,7 +135,7 @@ struct Line {
 
 impl Line {
     const KEPT: usize = 256;
-    const LAST: usize = 12;
+    const LAST: usize = 13;
 
     fn push(&mut self, part: &[u8]) {
         let room = Self::KEPT - self.start.len();
@@ -197,7 +197,7 @@ impl DumpWatch {
             // The first line of the end may be the second of something else.
             self.end = usize::from(line == Self::END[0]);
         }
-        self.in_data = line.starts_with(b"COPY ") && self.line.last == b" FROM stdin;";
+        self.in_data = line.starts_with(b"COPY ") && self.line.last == b") FROM stdin;";
         // Right after its first lines; further down it would be somebody's text.
         if let Some(token) = line.strip_prefix(b"\\restrict ")
             && self.lines < 8

@@ -32,27 +32,30 @@ impl<'a> Packer<'a> {
         }
     }
 
-    /// Adds what is in the folder `root`, each thing under its path there with `prefix` before it.
+    /// Adds what is in the folder `root`, each thing under its path there with `prefix` before it; and
+    /// the folder itself as `prefix`, when there is one.
     ///
     /// # Errors
     /// When the folder cannot be read or the stream not be written. What is in the folder and cannot
     /// be read does not stop the archive; it is reported by [`Packer::finish`].
     pub(crate) fn folder(&mut self, root: &Path, prefix: &[u8]) -> Result<()> {
         let mut name = prefix.to_vec();
-        let mut nodes = Vec::new();
-        let mut unread = Vec::new();
-        walk(root, &mut unread, &mut |node, _| {
+        if !prefix.is_empty() {
+            let stat = rustix::fs::stat(root)
+                .map_err(|errno| Error::io("cannot read the folder", root)(errno.into()))?;
+            self.header(EntryType::Directory, &stat, prefix, 0, b"")?;
+        }
+        let unread = walk(root, &mut |node| {
             name.truncate(prefix.len());
             name.extend_from_slice(node.path);
-            self.node(node, &name, &mut nodes)
+            self.node(node, &name)
         })?;
         let start = String::from_utf8_lossy(prefix);
-        self.skipped.append(&mut nodes);
-        self.skipped
-            .extend(unread.into_iter().map(|skipped| Skipped {
-                path: format!("{start}{}", skipped.path),
-                ..skipped
-            }));
+        let unread = unread.into_iter().map(|skipped| Skipped {
+            path: format!("{start}{}", skipped.path),
+            ..skipped
+        });
+        self.skipped.extend(unread);
         Ok(())
     }
 
@@ -66,10 +69,7 @@ impl<'a> Packer<'a> {
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(Error::Usage(format!("{} is not a file", path.display())));
         }
-        let mut skipped = Vec::new();
-        self.contents(file, &stat, name, &mut skipped)?;
-        self.skipped.append(&mut skipped);
-        Ok(())
+        self.contents(file, &stat, name)
     }
 
     /// Ends the archive. What it does not have as it was is in the answer.
@@ -81,7 +81,7 @@ impl<'a> Packer<'a> {
         Ok(self.skipped)
     }
 
-    fn node(&mut self, node: &Node<'_>, name: &[u8], skipped: &mut Vec<Skipped>) -> Result<()> {
+    fn node(&mut self, node: &Node<'_>, name: &[u8]) -> Result<()> {
         self.monitor.check()?;
         let odd = |kind: &str| Skipped::new(name, format!("it is a {kind}, not a file"));
         match node.file_type() {
@@ -99,14 +99,15 @@ impl<'a> Packer<'a> {
                     Ok((stat, file))
                         if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile =>
                     {
-                        self.contents(file.into(), &stat, name, skipped)
+                        self.contents(file.into(), &stat, name)
                     }
                     Ok(_) => {
-                        skipped.push(Skipped::new(name, "it was replaced by another thing"));
+                        self.skipped
+                            .push(Skipped::new(name, "it was replaced by another thing"));
                         Ok(())
                     }
                     Err(errno) => {
-                        skipped.push(unreadable(name, errno));
+                        self.skipped.push(unreadable(name, errno));
                         Ok(())
                     }
                 }
@@ -116,32 +117,26 @@ impl<'a> Packer<'a> {
                     self.header(EntryType::Symlink, &node.stat, name, 0, target.to_bytes())
                 }
                 Err(errno) => {
-                    skipped.push(unreadable(name, errno));
+                    self.skipped.push(unreadable(name, errno));
                     Ok(())
                 }
             },
             FileType::Socket => {
-                skipped.push(odd("socket"));
+                self.skipped.push(odd("socket"));
                 Ok(())
             }
             FileType::Fifo => {
-                skipped.push(odd("FIFO"));
+                self.skipped.push(odd("FIFO"));
                 Ok(())
             }
             _ => {
-                skipped.push(odd("device"));
+                self.skipped.push(odd("device"));
                 Ok(())
             }
         }
     }
 
-    fn contents(
-        &mut self,
-        mut file: File,
-        stat: &Stat,
-        name: &[u8],
-        skipped: &mut Vec<Skipped>,
-    ) -> Result<()> {
+    fn contents(&mut self, mut file: File, stat: &Stat, name: &[u8]) -> Result<()> {
         let declared = length(stat);
         self.header(EntryType::Regular, stat, name, declared, b"")?;
         let mut came = 0;
@@ -156,8 +151,15 @@ impl<'a> Packer<'a> {
                 break;
             }
         }
-        zeros(self.out, declared.next_multiple_of(BLOCK) - came)?;
         let missing = declared - came;
+        let mut lacking = missing;
+        while lacking > 0 {
+            let now = lacking.min(crate::stream::BLOCK as u64);
+            zeros(self.out, now)?;
+            self.monitor.add(now)?;
+            lacking -= now;
+        }
+        zeros(self.out, declared.next_multiple_of(BLOCK) - declared)?;
         let reason = match (failure, fstat(&file)) {
             (Some(error), _) => Some(format!(
                 "it became unreadable ({error}): its last {missing} bytes are zeros in the backup"
@@ -178,7 +180,8 @@ impl<'a> Packer<'a> {
             }
             _ => None,
         };
-        skipped.extend(reason.map(|reason| Skipped::new(name, reason)));
+        self.skipped
+            .extend(reason.map(|reason| Skipped::new(name, reason)));
         Ok(())
     }
 

@@ -40,8 +40,7 @@ impl Node<'_> {
 /// cannot be read.
 pub(crate) fn measure(root: &Path, monitor: &Monitor) -> Result<u64> {
     let mut bytes = 0;
-    let mut unread = Vec::new();
-    walk(root, &mut unread, &mut |node, _| {
+    walk(root, &mut |node| {
         if node.file_type() == FileType::RegularFile {
             bytes += length(&node.stat);
         }
@@ -59,19 +58,19 @@ struct Frame {
     /// Length of this folder's path, with the slash after it.
     prefix: usize,
     folder: Option<OwnedFd>,
-    names: std::vec::IntoIter<CString>,
+    names: Names,
 }
 
 /// Calls `visit` for everything below `root`: a folder before what is in it, names in the order of
-/// their bytes. What cannot be read is added to `skipped`.
+/// their bytes. What cannot be read is in the answer.
 ///
 /// # Errors
 /// `Io` when `root` cannot be read; what `visit` returns.
 pub(super) fn walk(
     root: &Path,
-    skipped: &mut Vec<Skipped>,
-    visit: &mut dyn FnMut(&Node<'_>, &mut Vec<Skipped>) -> Result<()>,
-) -> Result<()> {
+    visit: &mut dyn FnMut(&Node<'_>) -> Result<()>,
+) -> Result<Vec<Skipped>> {
+    let mut skipped = Vec::new();
     // The root itself may be a symbolic link: that is how it was configured.
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let top = openat(CWD, root, flags, Mode::empty())
@@ -81,7 +80,7 @@ pub(super) fn walk(
     let mut stack = vec![Frame {
         prefix: 0,
         folder: Some(top.1),
-        names: top.0.into_iter(),
+        names: top.0,
     }];
     while let Some(depth) = stack.len().checked_sub(1) {
         let frame = &mut stack[depth];
@@ -117,7 +116,7 @@ pub(super) fn walk(
             name: &name,
             stat,
         };
-        visit(&node, skipped)?;
+        visit(&node)?;
         if node.file_type() == FileType::Directory {
             match open_folder(folder, &name).and_then(|folder| Ok((names(&folder)?, folder))) {
                 Ok((names, folder)) => {
@@ -125,7 +124,7 @@ pub(super) fn walk(
                     stack.push(Frame {
                         prefix: path.len(),
                         folder: Some(folder),
-                        names: names.into_iter(),
+                        names,
                     });
                     if let Some(above) = stack.len().checked_sub(OPEN_FOLDERS + 1) {
                         stack[above].folder = None;
@@ -135,7 +134,7 @@ pub(super) fn walk(
             }
         }
     }
-    Ok(())
+    Ok(skipped)
 }
 
 /// Why something in a folder could not be read, for the report.
@@ -166,16 +165,38 @@ fn reopen(root: &Path, path: &[u8]) -> rustix::io::Result<OwnedFd> {
     Ok(folder)
 }
 
-/// The names in a folder, in the order of their bytes.
-fn names(folder: &OwnedFd) -> rustix::io::Result<Vec<CString>> {
-    let mut names = Vec::new();
+/// The names in a folder, in the order of their bytes. All in one piece: a folder can hold a million.
+#[derive(Default)]
+struct Names {
+    /// Each with the NUL that ends it.
+    bytes: Vec<u8>,
+    /// Where they start, the next one last.
+    starts: Vec<u32>,
+}
+
+impl Iterator for Names {
+    type Item = CString;
+
+    fn next(&mut self) -> Option<CString> {
+        let start = self.starts.pop()? as usize;
+        let name = CStr::from_bytes_until_nul(&self.bytes[start..]).ok()?;
+        Some(name.to_owned())
+    }
+}
+
+fn names(folder: &OwnedFd) -> rustix::io::Result<Names> {
+    let mut names = Names::default();
     for entry in Dir::read_from(folder)? {
         let entry = entry?;
         let name = entry.file_name();
         if name != c"." && name != c".." {
-            names.push(name.to_owned());
+            let start = u32::try_from(names.bytes.len()).map_err(|_| Errno::TOOBIG)?;
+            names.starts.push(start);
+            names.bytes.extend_from_slice(name.to_bytes_with_nul());
         }
     }
-    names.sort_unstable();
+    let Names { bytes, starts } = &mut names;
+    let name = |start: u32| CStr::from_bytes_until_nul(&bytes[start as usize..]).ok();
+    starts.sort_unstable_by(|&a, &b| name(b).cmp(&name(a)));
     Ok(names)
 }

@@ -9,8 +9,10 @@
 use super::{Catalog, Entry, FILE_NAME, PartName};
 use crate::durable::sync_folder;
 use crate::error::{Error, Result};
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::cell::Cell;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -20,6 +22,8 @@ use std::time::Duration;
 const LOCK: &str = ".zbackup.lock";
 const STAGING: &str = ".staging";
 const COMMIT: &str = "commit.json";
+/// In a folder that somebody else can write to, a link could lead to any file of ours.
+const NO_LINK: i32 = OFlags::NOFOLLOW.bits() as i32;
 /// How often a tenth of a second is waited for a commit that is under way: some renames.
 const PATIENCE: u32 = 100;
 
@@ -28,6 +32,8 @@ const PATIENCE: u32 = 100;
 #[derive(Debug)]
 pub struct BackupFolder {
     path: PathBuf,
+    /// Whether what is staged is to be left to the next process: it was decided, or may have been.
+    is_decided: Cell<bool>,
     _lock: Lock,
 }
 
@@ -53,9 +59,11 @@ impl BackupFolder {
         let _ = close_to_others(path);
         let folder = Self {
             path: path.to_owned(),
+            is_decided: Cell::new(true),
             _lock: lock,
         };
         folder.recover()?;
+        folder.is_decided.set(false);
         Ok(folder)
     }
 
@@ -64,7 +72,14 @@ impl BackupFolder {
     /// # Errors
     /// `Io`.
     pub fn staged(&self, file: &PartName) -> Result<PathBuf> {
-        private_folder(&self.path.join(STAGING))?;
+        let staging = self.path.join(STAGING);
+        if staging.is_symlink() {
+            return Err(Error::Usage(format!(
+                "{} is a symbolic link: remove it",
+                staging.display()
+            )));
+        }
+        private_folder(&staging)?;
         Ok(self.path.join(STAGING).join(file.as_str()))
     }
 
@@ -131,9 +146,13 @@ impl BackupFolder {
         let unfinished = staging.join("commit.json.new");
         write_synced(&unfinished, &text)?;
         sync_folder(&staging)?;
+        sync_folder(&self.path)?;
+        self.is_decided.set(true);
         rename_file(&unfinished, &staging.join(COMMIT))?;
         sync_folder(&staging)?;
-        self.apply(&commit)
+        self.apply(&commit)?;
+        self.is_decided.set(false);
+        Ok(())
     }
 
     /// Finishes what was decided and removes what was not.
@@ -184,14 +203,14 @@ impl BackupFolder {
 /// just doing it is waited for.
 pub(super) fn settle(path: &Path) -> Result<()> {
     let commit = path.join(STAGING).join(COMMIT);
-    for _ in 0..PATIENCE {
-        if !commit.exists() {
-            return Ok(());
-        }
+    let mut patience = PATIENCE;
+    while commit.exists() {
         match BackupFolder::open(path) {
-            Ok(_) => return Ok(()),
-            Err(Error::InProgress { .. }) => std::thread::sleep(Duration::from_millis(100)),
-            Err(error) => return Err(error),
+            Err(Error::InProgress { .. }) if patience > 0 => {
+                patience -= 1;
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            opened => return opened.map(drop),
         }
     }
     Ok(())
@@ -200,8 +219,7 @@ pub(super) fn settle(path: &Path) -> Result<()> {
 impl Drop for BackupFolder {
     /// A backup that was not committed leaves nothing.
     fn drop(&mut self) {
-        let decided = self.path.join(STAGING).join(COMMIT).exists();
-        if !decided {
+        if !self.is_decided.get() {
             let _ = self.clear();
         }
     }
@@ -234,6 +252,7 @@ fn write_synced(path: &Path, data: &[u8]) -> Result<()> {
         .create(true)
         .truncate(true)
         .mode(0o600)
+        .custom_flags(NO_LINK)
         .open(path)
         .and_then(|mut file| {
             file.write_all(data)?;
@@ -244,11 +263,18 @@ fn write_synced(path: &Path, data: &[u8]) -> Result<()> {
 
 /// Makes a folder that only its owner can look into.
 fn private_folder(path: &Path) -> Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(path)
-        .map_err(Error::io("cannot create the folder", path))
+        .map_err(Error::io("cannot create the folder", path))?;
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => sync_folder(parent),
+        _ => Ok(()),
+    }
 }
 
 /// Closes a backup folder to others, as Zotonic made it before. Not one that holds other things too, as
@@ -289,6 +315,7 @@ impl Lock {
                 .create(true)
                 .truncate(false)
                 .mode(0o600)
+                .custom_flags(NO_LINK)
                 .open(&path)
                 .map_err(fail)?;
             match file.try_lock() {

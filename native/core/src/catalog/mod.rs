@@ -11,10 +11,16 @@ use entry::EntryJson;
 use serde::Serialize;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 /// The name of the list in a backup folder.
 pub const FILE_NAME: &str = "backup.json";
+
+/// The longest list that is read, in bytes. It may come from elsewhere.
+const LONGEST: u64 = 16 << 20;
 
 /// What `backup.json` says. Entries that are not understood are kept as they are.
 #[derive(Debug, Default)]
@@ -44,8 +50,16 @@ impl Catalog {
 
     fn read(folder: &Path) -> Result<Self> {
         let path = folder.join(FILE_NAME);
-        match std::fs::read(&path) {
-            Ok(text) => serde_json::from_slice(&text).map_err(|error| {
+        let mut text = Vec::new();
+        let read = File::open(&path).and_then(|file| file.take(LONGEST + 1).read_to_end(&mut text));
+        if text.len() as u64 > LONGEST {
+            return Err(Error::damaged(
+                &path,
+                "it is far too long to be a list of backups",
+            ));
+        }
+        match read {
+            Ok(_) => serde_json::from_slice(&text).map_err(|error| {
                 Error::damaged(
                     &path,
                     format!(
@@ -65,8 +79,16 @@ impl Catalog {
     pub fn entries(&self) -> (Vec<Entry>, Vec<Refused>) {
         let mut good = Vec::new();
         let mut bad = Vec::new();
+        let mut counts: HashMap<&str, usize> = HashMap::new();
+        for (name, _) in &self.entries {
+            *counts.entry(name).or_default() += 1;
+        }
         for (name, raw) in &self.entries {
-            match self.parse(name, raw) {
+            let parsed = match counts.get(name.as_str()) {
+                Some(1) => parse(name, raw),
+                _ => Err("it is in the list more than once".into()),
+            };
+            match parsed {
                 Ok(entry) => good.push(entry),
                 Err(reason) => bad.push(Refused {
                     name: name.clone(),
@@ -81,16 +103,11 @@ impl Catalog {
     /// The entry of that name, when there is one that can be used.
     #[must_use]
     pub fn get(&self, name: &BackupName) -> Option<Entry> {
-        let raw = self.entries.iter().find(|(key, _)| key == name.as_str());
-        raw.and_then(|(key, raw)| self.parse(key, raw).ok())
-    }
-
-    fn parse(&self, name: &str, raw: &RawValue) -> std::result::Result<Entry, String> {
-        if self.entries.iter().filter(|(key, _)| key == name).count() > 1 {
-            return Err("it is in the list more than once".into());
+        let mut named = self.entries.iter().filter(|(key, _)| key == name.as_str());
+        match (named.next(), named.next()) {
+            (Some((key, raw)), None) => parse(key, raw).ok(),
+            _ => None,
         }
-        let json: EntryJson = serde_json::from_str(raw.get()).map_err(|error| error.to_string())?;
-        json.into_entry(BackupName::try_from(name.to_owned())?)
     }
 
     /// Puts an entry in the place of the one of its name.
@@ -104,6 +121,11 @@ impl Catalog {
         self.entries.push((name, raw));
         Ok(())
     }
+}
+
+fn parse(name: &str, raw: &RawValue) -> std::result::Result<Entry, String> {
+    let json: EntryJson = serde_json::from_str(raw.get()).map_err(|error| error.to_string())?;
+    json.into_entry(BackupName::try_from(name.to_owned())?)
 }
 
 impl Serialize for Catalog {

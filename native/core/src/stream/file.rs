@@ -1,6 +1,6 @@
 //! Encrypting and decrypting one file, outside of any backup.
 
-use super::read::{Encryption, StoredReader};
+use super::read::{Encryption, StoredReader, is_sealed};
 use super::write::StreamWriter;
 use super::z2::{Context, Sealer};
 use crate::error::{Error, Result};
@@ -41,7 +41,7 @@ pub fn decrypt_file(
     let mut reader = StoredReader::open(input, Some(password), monitor)?;
     let encryption = reader.encryption();
     if encryption == Encryption::None {
-        return Err(Error::damaged(input, "it is not an encrypted backup file"));
+        return Err(not_encrypted(input));
     }
     reader
         .write_to(&mut staged.as_file())?
@@ -72,6 +72,9 @@ pub fn decrypted_name(input: &Path, output: Option<&Path>, force: bool) -> Resul
         }
     };
     check(input, &output, force)?;
+    if !is_sealed(input)? {
+        return Err(not_encrypted(input));
+    }
     Ok(output)
 }
 
@@ -119,6 +122,10 @@ pub fn encrypt_file(
     Ok(output)
 }
 
+fn not_encrypted(input: &Path) -> Error {
+    Error::damaged(input, "it is not an encrypted backup file")
+}
+
 fn check(input: &Path, output: &Path, force: bool) -> Result<()> {
     // The input is asked for first: its absence is what a person wants to hear of.
     length(input)?;
@@ -128,10 +135,15 @@ fn check(input: &Path, output: &Path, force: bool) -> Result<()> {
             output.display()
         )));
     }
-    if !force && output.symlink_metadata().is_ok() {
-        return Err(Error::Exists(output.to_owned()));
+    match output.symlink_metadata() {
+        Ok(_) if !force => Err(Error::Exists(output.to_owned())),
+        // Even by force no device is replaced by a file.
+        Ok(there) if !there.is_file() && !there.is_symlink() => Err(Error::Usage(format!(
+            "{} is not a file: choose another output",
+            output.display()
+        ))),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// A file beside `output`, readable by its owner only, that goes away unless it is published.

@@ -50,6 +50,11 @@ impl StoredReader {
     /// # Errors
     /// `Io`; and for an encrypted file `PasswordRequired`, `WrongPassword` and `Damaged`.
     pub fn open(path: &Path, password: Option<&Password>, monitor: &Monitor) -> Result<Self> {
+        let metadata = path.metadata().map_err(Error::io("cannot read", path))?;
+        if !metadata.is_file() {
+            // A FIFO would be waited for.
+            return Err(Error::damaged(path, "it is not a file"));
+        }
         let file = File::open(path).map_err(Error::io("cannot read", path))?;
         let spare = Spare::default();
         let mut source = Source {
@@ -190,6 +195,15 @@ impl Drop for StoredReader {
             let _ = producer.join();
         }
     }
+}
+
+/// Whether a file begins as an encrypted one.
+pub(super) fn is_sealed(path: &Path) -> Result<bool> {
+    let mut magic = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(2).read_to_end(&mut magic))
+        .map_err(Error::io("cannot read", path))?;
+    Ok(magic == z1::MAGIC || magic == z2::MAGIC)
 }
 
 fn needed<'a>(password: Option<&'a Password>, path: &Path) -> Result<&'a Password> {

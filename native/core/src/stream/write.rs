@@ -7,6 +7,7 @@ use super::z2::{self, ChunkKey, Context, FileSeal, Sealer};
 use crate::error::{Error, Result};
 use crate::hash::Sha256Hash;
 use crate::priority;
+use crossbeam_channel::{Sender, bounded};
 use sha2::{Digest, Sha256};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -110,15 +111,18 @@ impl StreamWriter {
         while came < most {
             let start = self.block.len();
             let room = (most - came).min((BLOCK - start) as u64);
-            let result = source.take(room).read_to_end(&mut self.block);
-            let got = self.block.len() - start;
+            self.block.resize(start + room as usize, 0); // at most BLOCK
+            let result = source.read(&mut self.block[start..]);
+            let got = *result.as_ref().unwrap_or(&0);
+            self.block.truncate(start + got);
             came += got as u64;
             if self.block.len() == BLOCK {
                 self.submit(false)?;
             }
             match result {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Ok((came, Some(error))),
-                Ok(_) if (got as u64) < room => break,
+                Ok(0) => break,
                 Ok(_) => {}
             }
         }
@@ -246,7 +250,7 @@ impl Sink {
         if let Some(seal) = seal {
             self.put(&seal.header()?)?;
         }
-        let (flush, flushes) = crossbeam_channel::bounded(1);
+        let (flush, flushes) = bounded(1);
         let file = self
             .file
             .try_clone()
@@ -255,20 +259,10 @@ impl Sink {
             // The kernel tells of a failure only once: it must not be lost here.
             flushes.iter().try_for_each(|()| file.sync_data())
         })?;
-        let mut flushed = 0;
-        let mut is_whole = false;
-        while let Some(piece) = results.next() {
-            let Piece { last, bytes } = piece?;
-            self.put(&bytes)?;
-            self.spare.give(bytes);
-            is_whole = last;
-            if self.size - flushed >= FLUSH && flush.try_send(()).is_ok() {
-                flushed = self.size;
-            }
-        }
-        drop(flush);
-        flusher
-            .join()
+        let written = self.write(results, flush);
+        let flushed = flusher.join();
+        let is_whole = written?;
+        flushed
             .map_err(|_| Error::Internal("the flushing thread stopped".into()))?
             .map_err(Error::io("cannot write", &self.path))?;
         if !is_whole {
@@ -281,6 +275,22 @@ impl Sink {
             size: self.size,
             sha256: Sha256Hash::of(self.hasher),
         })
+    }
+
+    /// Writes what comes, and says whether it was all.
+    fn write(&mut self, results: &Results<Piece>, flush: Sender<()>) -> Result<bool> {
+        let mut flushed = 0;
+        let mut is_whole = false;
+        while let Some(piece) = results.next() {
+            let Piece { last, bytes } = piece?;
+            self.put(&bytes)?;
+            self.spare.give(bytes);
+            is_whole = last;
+            if self.size - flushed >= FLUSH && flush.try_send(()).is_ok() {
+                flushed = self.size;
+            }
+        }
+        Ok(is_whole)
     }
 
     fn put(&mut self, piece: &[u8]) -> Result<()> {
