@@ -570,3 +570,24 @@ impl Noon {
         }
     }
 }
+
+/// A site with a good backup, and a second one that is busy with its endless database.
+pub(crate) fn busy() -> (Site, Running) {
+    let mut site = Site::new();
+    site.backup();
+    let there = site.path("there");
+    site.fake_dump(&format!(
+        "printf -- '--\\n-- PostgreSQL database dump\\n--\\n'; echo >'{}'; exec sleep 1000",
+        there.display()
+    ));
+    write(&site.path("media/new"), "new");
+    let running = Running::start(&mut site.zbackup("backup"));
+    until("it is busy", || there.exists());
+    (site, running)
+}
+
+/// Seconds since 1970.
+pub(crate) fn now() -> i64 {
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
+    i64::try_from(now.as_secs()).unwrap()
+}
