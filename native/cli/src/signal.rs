@@ -20,10 +20,6 @@ pub(crate) fn cancel_on_interrupt(cancel: Cancel) {
             crate::tell("\n");
             std::process::exit(INTERRUPTED);
         }
-        if cancel.is_cancelled() {
-            // It was asked before, and hangs where it cannot hear.
-            std::process::exit(INTERRUPTED);
-        }
         cancel.cancel();
     };
     // Without a handler an interrupt just ends the process: the next one cleans up what is left.
