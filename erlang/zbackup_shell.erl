@@ -68,7 +68,7 @@ list(Site) ->
 verify(Site, Names) ->
     case run(zbackup:verify(request(Site), Names)) of
         {ok, #{backups := []}} ->
-            io:put_chars("There are no backups to prove.\n");
+            failed({error, not_found, <<"nothing was proven: there are no backups">>});
         {ok, #{ok := Ok, backups := Backups}} ->
             lists:foreach(fun verified/1, Backups),
             case Ok of

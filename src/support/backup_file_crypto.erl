@@ -35,8 +35,10 @@ password_encrypt(_, _) ->
 
 %% @doc Encrypts a file to another one, which is replaced when it is there and all went well.
 -spec password_encrypt(filename(), filename(), password()) -> {ok, filename()} | {error, reason()}.
-password_encrypt(In, Out, Password) ->
-    run(fun zbackup:encrypt/4, In, Out, Password).
+password_encrypt(In, Out, Password) when is_binary(Out); is_list(Out) ->
+    run(fun zbackup:encrypt/4, In, Out, Password);
+password_encrypt(_, _, _) ->
+    no_filename().
 
 %% @doc Decrypts a file. The output is called as the input without `.enc'.
 -spec password_decrypt(filename(), password()) -> {ok, filename()} | {error, reason()}.
@@ -51,8 +53,10 @@ password_decrypt(_, _) ->
 %% @doc Decrypts a file to another one, which is replaced when it is there and all of the input has
 %% authenticated. After an error it is as it was.
 -spec password_decrypt(filename(), filename(), password()) -> {ok, filename()} | {error, reason()}.
-password_decrypt(In, Out, Password) ->
-    run(fun zbackup:decrypt/4, In, Out, Password).
+password_decrypt(In, Out, Password) when is_binary(Out); is_list(Out) ->
+    run(fun zbackup:decrypt/4, In, Out, Password);
+password_decrypt(_, _, _) ->
+    no_filename().
 
 run(_, _, _, Password) when Password =:= undefined; Password =:= <<>>; Password =:= "" ->
     {error, no_password};

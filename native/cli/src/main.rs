@@ -77,17 +77,18 @@ fn exit_code(kind: ErrorKind) -> u8 {
 
 /// A missing part counts as damage. What could not be read, or only not with this password, may be good.
 fn verdict(verified: &[Verified]) -> u8 {
+    if verify::is_proven(verified) {
+        return DONE;
+    }
     let wrong = || verified.iter().filter(|backup| !backup.ok);
     let kinds = || wrong().flat_map(|backup| backup.parts.iter().filter_map(|part| part.kind));
     let is_damage = |kind| matches!(kind, ErrorKind::Damaged | ErrorKind::NotFound);
     if wrong().any(|backup| backup.problem.is_some()) || kinds().any(is_damage) {
         DAMAGED
-    } else if verified.is_empty() || kinds().any(|kind| kind != ErrorKind::WrongPassword) {
-        FAILED
-    } else if wrong().next().is_some() {
+    } else if wrong().next().is_some() && kinds().all(|kind| kind == ErrorKind::WrongPassword) {
         WRONG_PASSWORD
     } else {
-        DONE
+        FAILED
     }
 }
 

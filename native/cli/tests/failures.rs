@@ -14,6 +14,16 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
+/// `timeout` signals the process, and then the group that it is in.
+#[test]
+fn two_signals_at_once_leave_nothing_behind() {
+    let (site, running) = busy();
+    running.signal("TERM");
+    running.signal("TERM");
+    running.wait(SOON).expect(1, &["cancelled"]);
+    assert!(!site.backups().join(".staging").exists());
+}
+
 #[test]
 fn an_interrupt_leaves_nothing_behind() {
     for signal in ["INT", "TERM"] {

@@ -319,6 +319,17 @@ fn verify_waits_for_no_fifo() {
 }
 
 #[test]
+fn a_list_that_is_a_fifo_is_not_waited_for() {
+    let site = Site::new();
+    fs::create_dir(site.backups()).unwrap();
+    sh("mkfifo \"$1\"", &[&site.backups().join("backup.json")]).good();
+    for command in ["list", "verify", "backup"] {
+        site.run(command)
+            .expect(4, &["backup.json", "is not a file"]);
+    }
+}
+
+#[test]
 fn links_in_the_backup_folder_lead_nowhere() {
     let site = Site::new();
     site.backup();

@@ -26,16 +26,17 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// Runs a command and writes its exit status to descriptor 4, which the command does not get. Descriptor
-/// 5 ends when we do, however that is: then the command ends too, and does not wait for a lock or a
-/// server while nobody waits for it.
+/// 5 ends when we do, however that is: then the group of processes ends too, the command with what it
+/// started, and does not wait for a lock or a server while nobody waits for it.
 const WRAPPER: &str = r#"
 "$@" 4>&- 5<&- &
 command=$!
-(read -r _ <&5; kill -KILL "$command") >/dev/null 2>&1 4>&- &
+(read -r _ <&5; kill -KILL 0) >/dev/null 2>&1 4>&- &
 watch=$!
 wait "$command"
 echo "$?" >&4
-kill "$watch"
+kill -KILL "$watch"
+wait "$watch" 2>/dev/null
 "#;
 const PASSWORD_FD: i32 = 3;
 const STATUS_FD: i32 = 4;

@@ -1,8 +1,27 @@
 //! Files and folders that are still there after the power went.
 
 use crate::error::{Error, Result};
-use std::fs::File;
+use rustix::fs::OFlags;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+
+/// Opens a file to read it. What is not a regular file is refused and not waited for, as opening a FIFO
+/// would.
+///
+/// # Errors
+/// Those of opening; `Damaged`, inside, for what is not a file.
+pub(crate) fn open_file(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlags::NONBLOCK.bits() as i32)
+        .open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(Error::damaged(path, "it is not a file").into());
+    }
+    Ok(file)
+}
 
 /// Makes the names in a folder (new, renamed, removed) safe on the disk.
 ///

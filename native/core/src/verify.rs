@@ -97,6 +97,12 @@ pub fn run(
     Ok(all)
 }
 
+/// Whether all that was looked at is proven. Where there was nothing, nothing is.
+#[must_use]
+pub fn is_proven(all: &[Verified]) -> bool {
+    !all.is_empty() && all.iter().all(|backup| backup.ok)
+}
+
 /// The error for a name that is not in the list.
 pub(crate) fn unknown(name: &str, entries: &[Entry]) -> Error {
     let names: Vec<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();

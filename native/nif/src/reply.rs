@@ -10,7 +10,7 @@ use zbackup_core::error::Error;
 use zbackup_core::list::{Listed, Listing};
 use zbackup_core::progress::{Phase, Snapshot};
 use zbackup_core::stream::{Encryption, Opened};
-use zbackup_core::verify::{Verified, VerifiedPart};
+use zbackup_core::verify::{Verified, VerifiedPart, is_proven};
 
 /// What a job has come to.
 pub(crate) enum Done {
@@ -74,7 +74,7 @@ impl Reply for Done {
         match self {
             Self::Backup(report) => report.reply(env),
             Self::Verified(all) => {
-                let ok = all.iter().all(|backup| backup.ok);
+                let ok = is_proven(all);
                 map(env, &[("ok", ok.encode(env)), ("backups", all.reply(env))])
             }
             Self::Encrypted(output) => map(env, &[("output", path(env, output))]),

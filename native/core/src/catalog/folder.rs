@@ -7,8 +7,8 @@
 //! folder next does so. Without a `commit.json`, what is staged was not finished and goes.
 
 use super::{Catalog, Entry, FILE_NAME, PartName};
-use crate::durable::sync_folder;
-use crate::error::{Error, Result};
+use crate::durable::{open_file, sync_folder};
+use crate::error::{self, Error, Result};
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -92,7 +92,10 @@ impl BackupFolder {
         match Catalog::read(&self.path) {
             Ok(catalog) => Ok((catalog, None)),
             Err(Error::Damaged { path, .. }) => {
-                let text = std::fs::read(&path).map_err(Error::io("cannot read", &path))?;
+                let mut text = Vec::new();
+                open_file(&path)
+                    .and_then(|mut file| file.read_to_end(&mut text))
+                    .map_err(Error::io("cannot read", &path))?;
                 // Named for its content: kept once, however often it is met.
                 let hash = hex::encode(Sha256::digest(&text));
                 let aside = self
@@ -272,7 +275,11 @@ fn private_folder(path: &Path) -> Result<()> {
         .create(path)
         .map_err(Error::io("cannot create the folder", path))?;
     match path.parent() {
-        Some(parent) if parent != Path::new("") => sync_folder(parent),
+        Some(parent) if parent != Path::new("") => match sync_folder(parent) {
+            // One that may be entered but not read cannot be synced; the folder is there all the same.
+            Err(error) if error.kind() == error::ErrorKind::Permission => Ok(()),
+            synced => synced,
+        },
         _ => Ok(()),
     }
 }

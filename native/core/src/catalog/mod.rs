@@ -6,13 +6,13 @@ mod folder;
 pub use entry::{BackupName, Entry, Part, PartName, StoredPart};
 pub use folder::BackupFolder;
 
+use crate::durable::open_file;
 use crate::error::{Error, Result};
 use entry::EntryJson;
 use serde::Serialize;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
@@ -51,7 +51,7 @@ impl Catalog {
     fn read(folder: &Path) -> Result<Self> {
         let path = folder.join(FILE_NAME);
         let mut text = Vec::new();
-        let read = File::open(&path).and_then(|file| file.take(LONGEST + 1).read_to_end(&mut text));
+        let read = open_file(&path).and_then(|file| file.take(LONGEST + 1).read_to_end(&mut text));
         if text.len() as u64 > LONGEST {
             return Err(Error::damaged(
                 &path,

@@ -3,6 +3,7 @@
 use super::pool::{self, Results, Spare, Submit};
 use super::z2::{self, ChunkKey, Context};
 use super::{BLOCK, z1};
+use crate::durable::open_file;
 use crate::error::{Error, Result};
 use crate::hash::Sha256Hash;
 use crate::priority;
@@ -50,12 +51,7 @@ impl StoredReader {
     /// # Errors
     /// `Io`; and for an encrypted file `PasswordRequired`, `WrongPassword` and `Damaged`.
     pub fn open(path: &Path, password: Option<&Password>, monitor: &Monitor) -> Result<Self> {
-        let metadata = path.metadata().map_err(Error::io("cannot read", path))?;
-        if !metadata.is_file() {
-            // A FIFO would be waited for.
-            return Err(Error::damaged(path, "it is not a file"));
-        }
-        let file = File::open(path).map_err(Error::io("cannot read", path))?;
+        let file = open_file(path).map_err(Error::io("cannot read", path))?;
         let spare = Spare::default();
         let mut source = Source {
             spare: spare.clone(),
@@ -200,7 +196,7 @@ impl Drop for StoredReader {
 /// Whether a file begins as an encrypted one.
 pub(super) fn is_sealed(path: &Path) -> Result<bool> {
     let mut magic = Vec::new();
-    File::open(path)
+    open_file(path)
         .and_then(|file| file.take(2).read_to_end(&mut magic))
         .map_err(Error::io("cannot read", path))?;
     Ok(magic == z1::MAGIC || magic == z2::MAGIC)
