@@ -4,14 +4,11 @@
 use crate::archive::{Contents, Incomplete, check_dump, check_tar};
 use crate::catalog::{Catalog, Entry, Part, PartName, StoredPart};
 use crate::error::{Error, ErrorKind, Result};
-use crate::hash::Sha256Hash;
+use crate::part_reader::PartReader;
 use crate::progress::{Monitor, Phase};
 use crate::secret::Password;
-use crate::stream::{Encryption, StoredReader};
-use flate2::bufread::MultiGzDecoder;
+use crate::stream::Encryption;
 use serde::Serialize;
-use sha2::{Digest, Sha256};
-use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
 /// What was found out about a backup.
@@ -182,13 +179,18 @@ fn once(
     })
 }
 
-struct Proof {
-    encryption: Encryption,
-    contents: Contents,
-    note: Option<&'static str>,
+/// What was proven of a part.
+pub(crate) struct Proof {
+    pub(crate) encryption: Encryption,
+    pub(crate) contents: Contents,
+    pub(crate) note: Option<&'static str>,
 }
 
-fn prove(
+/// Proves a part of a backup: all of its file is read.
+///
+/// # Errors
+/// `Damaged` and what else is wrong with it; `PasswordRequired`, `WrongPassword`, `Io`, `Cancelled`.
+pub(crate) fn prove(
     folder: &Path,
     entry: &Entry,
     part: Part,
@@ -196,133 +198,20 @@ fn prove(
     password: Option<&Password>,
     monitor: &Monitor,
 ) -> Result<Proof> {
-    let path = folder.join(stored.file.as_str());
-    let reader = StoredReader::open(&path, password, monitor)?;
-    let encryption = reader.encryption();
-    if (encryption == Encryption::None) == stored.file.is_encrypted() {
-        return Err(Error::damaged(
-            &path,
-            if stored.file.is_encrypted() {
-                "it should be encrypted, and is not"
-            } else {
-                "it should not be encrypted, and is"
-            },
-        ));
-    }
-    let is_kept = part == Part::Files && entry.files_timestamp.is_some();
-    if encryption == Encryption::None && entry.is_encrypted && !is_kept {
-        return Err(Error::damaged(
-            &path,
-            "the backup is listed as encrypted, and this file is not",
-        ));
-    }
-    let sealed_as = reader.context();
-    if sealed_as.is_some_and(|context| context != part.context(&entry.name, entry.made_at(part))) {
-        return Err(Error::damaged(
-            &path,
-            format!("it is another backup's file, or of another time: not the {part} of this one"),
-        ));
-    }
-    let mut unpacked = Unpacked::new(reader);
+    let mut reader = PartReader::open(folder, entry, part, stored, password, monitor)?;
     let inside = match part {
-        Part::Database => check_dump(&mut unpacked),
-        Part::Config | Part::Files => check_tar(&mut unpacked),
+        Part::Database => check_dump(&mut reader),
+        Part::Config | Part::Files => check_tar(&mut reader),
     };
     let contents = inside.map_err(|incomplete| match incomplete {
-        Incomplete::Structure(reason) => Error::damaged(&path, reason),
-        Incomplete::Read(error) => match error.downcast::<Error>() {
-            Ok(own) => own,
-            Err(error) => Error::damaged(&path, format!("its gzip data is not right: {error}")),
-        },
+        Incomplete::Structure(reason) => reader.damaged(reason),
+        Incomplete::Read(error) => reader.failed(error),
     })?;
-    let (outside, opened) = unpacked.finish(&path)?;
-    let matches = |hash: Sha256Hash| stored.sha256 == Some(hash);
-    let hash_fits = match stored.sha256 {
-        // A backup of only the database keeps what Zotonic's own module made.
-        None => !entry.is_ours() || is_kept,
-        // Zotonic's own module hashes before it encrypts.
-        Some(_) => matches(outside) || (encryption == Encryption::Z1 && matches(opened)),
-    };
-    if !hash_fits {
-        return Err(Error::damaged(
-            &path,
-            "its hash is not that of the backup: it was changed or replaced",
-        ));
-    }
-    let note = match encryption {
-        Encryption::Z1 => Some(
-            "encrypted in Zotonic's old format, which has no integrity: only the hash in backup.json \
-             and gzip's own check speak for it",
-        ),
-        _ if stored.sha256.is_none() => Some("the list has no hash of it"),
-        _ => None,
-    };
+    let (encryption, note) = (reader.encryption(), reader.note());
+    reader.finish()?;
     Ok(Proof {
         encryption,
         contents,
         note,
     })
-}
-
-/// The inside of a stored file, unpacked; and the hash of it as it was packed.
-struct Unpacked {
-    decoder: MultiGzDecoder<BufReader<Hashed>>,
-}
-
-struct Hashed {
-    reader: StoredReader,
-    hasher: Sha256,
-    wanted: bool,
-}
-
-impl Unpacked {
-    fn new(reader: StoredReader) -> Self {
-        // Only then is the inside another file than the outside.
-        let wanted = reader.encryption() == Encryption::Z1;
-        Self {
-            decoder: MultiGzDecoder::new(BufReader::with_capacity(
-                256 << 10,
-                Hashed {
-                    reader,
-                    hasher: Sha256::new(),
-                    wanted,
-                },
-            )),
-        }
-    }
-
-    /// Reads what is left, and gives the hashes of the stored file and of what was in it.
-    fn finish(self, path: &Path) -> Result<(Sha256Hash, Sha256Hash)> {
-        let mut rest = self.decoder.into_inner();
-        loop {
-            let count = rest
-                .fill_buf()
-                .map_err(Error::io("cannot read", path))?
-                .len();
-            if count == 0 {
-                break;
-            }
-            rest.consume(count);
-        }
-        let hashed = rest.into_inner();
-        let outside = hashed.reader.finish()?.sha256;
-        let inside = Sha256Hash::of(hashed.hasher);
-        Ok((outside, if hashed.wanted { inside } else { outside }))
-    }
-}
-
-impl Read for Unpacked {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.decoder.read(buffer)
-    }
-}
-
-impl Read for Hashed {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.reader.read(buffer)?;
-        if self.wanted {
-            self.hasher.update(&buffer[..count]);
-        }
-        Ok(count)
-    }
 }
