@@ -54,6 +54,31 @@ pub enum Error {
     /// `pg_dump` could not make a whole dump.
     #[error("{0}")]
     Database(String),
+    /// Not enough room on a disk for what is about to be written, in bytes.
+    #[error(
+        "there is too little room in {}: {} are needed, and {} are free; free some space and try again \
+         (nothing was changed)",
+        .folder.display(), bytes(*.needed), bytes(*.free)
+    )]
+    NoRoom {
+        /// Where it would be written.
+        folder: PathBuf,
+        /// How much there should be.
+        needed: u64,
+        /// How much there is.
+        free: u64,
+    },
+    /// A restore is decided, and its files could not all be moved to their places.
+    #[error(
+        "the restore of {backup} is done but for files that could not be moved to their places: {source}; \
+         when that is mended, the next restore or backup of the site completes it"
+    )]
+    Unfinished {
+        /// The backup.
+        backup: String,
+        /// What went wrong.
+        source: Box<Error>,
+    },
     /// The operating system refused something.
     #[error("{doing} {}: {source}{}", .path.display(), advice(.source))]
     Io {
@@ -142,6 +167,8 @@ impl Error {
             Self::Usage(_) => ErrorKind::Usage,
             Self::Database(_) => ErrorKind::Database,
             Self::Internal(_) => ErrorKind::Internal,
+            Self::NoRoom { .. } => ErrorKind::NoSpace,
+            Self::Unfinished { source, .. } => source.kind(),
             Self::Io { source, .. } => match source.kind() {
                 io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => ErrorKind::NotFound,
                 io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
@@ -204,6 +231,12 @@ impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
         Self::other(error)
     }
+}
+
+/// A number of bytes for a person.
+fn bytes(count: u64) -> String {
+    const MIB: u64 = 1 << 20;
+    format!("{} MiB", count.div_ceil(MIB))
 }
 
 /// What to do about it, where that is not obvious from the operating system's own words.

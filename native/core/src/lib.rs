@@ -16,6 +16,8 @@ pub mod list;
 mod part_reader;
 pub mod priority;
 pub mod progress;
+pub mod restore;
+mod room;
 pub mod schedule;
 pub mod secret;
 pub mod site;

@@ -5,7 +5,7 @@ use crate::secret::{Password, Secret};
 pub use jiff::tz::TimeZone;
 use serde::Deserialize;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// A site and where its things are.
 #[derive(Debug, Clone, Deserialize)]
@@ -182,6 +182,24 @@ impl Site {
             }),
         }
     }
+}
+
+/// Where a configuration file is in an archive: below `config.d/` when that is where it is from, else in
+/// `priv/`.
+pub(crate) fn config_name(path: &Path) -> Option<String> {
+    let mut names: Vec<&str> = Vec::new();
+    for component in path.components() {
+        match component {
+            Component::ParentDir => drop(names.pop()),
+            Component::Normal(name) => names.push(name.to_str()?),
+            _ => {}
+        }
+    }
+    let (file, folders) = names.split_last()?;
+    Some(match folders.iter().rposition(|name| *name == "config.d") {
+        Some(at) => names[at..].join("/"),
+        None => format!("priv/{file}"),
+    })
 }
 
 /// Whether this is a key of TOML: what stands before another `=` may be a password.

@@ -3,10 +3,13 @@
 
 use crate::archive::{Contents, Incomplete, check_dump, check_tar};
 use crate::catalog::{Catalog, Entry, Part, PartName, StoredPart};
+use crate::database::{Purpose, TableRows};
 use crate::error::{Error, ErrorKind, Result};
 use crate::part_reader::PartReader;
 use crate::progress::{Monitor, Phase};
+use crate::restore;
 use crate::secret::Password;
+use crate::site::Database;
 use crate::stream::Encryption;
 use serde::Serialize;
 use std::path::Path;
@@ -43,9 +46,12 @@ pub struct VerifiedPart {
     pub kind: Option<ErrorKind>,
     /// What cannot be proven about it, though nothing is wrong.
     pub note: Option<&'static str>,
+    /// The tables that a rehearsal of its restore has loaded; none was asked for otherwise.
+    pub rehearsed: Option<Vec<TableRows>>,
 }
 
-/// Proves the backups of these names, or all of them.
+/// Proves the backups of these names, or all of them. With the database of the site for a `drill`, each
+/// dump that is proven is loaded there as a restore would, and then rolled back.
 ///
 /// # Errors
 /// `UnknownBackup`; `PasswordRequired`; `Io` and `Damaged` for the list itself; `Cancelled`. What is
@@ -54,6 +60,7 @@ pub fn run(
     folder: &Path,
     names: &[String],
     password: Option<&Password>,
+    drill: Option<&Database>,
     monitor: &Monitor,
 ) -> Result<Vec<Verified>> {
     let (entries, refused) = Catalog::load(folder)?.entries();
@@ -78,7 +85,11 @@ pub fn run(
     monitor.begin(Phase::Verify, Some(total))?;
     let mut all = Vec::new();
     for entry in entries {
-        all.push(backup(folder, entry, password, monitor)?);
+        let mut verified = backup(folder, entry.clone(), password, monitor)?;
+        if let Some(database) = drill {
+            rehearse(folder, &entry, password, database, &mut verified, monitor)?;
+        }
+        all.push(verified);
     }
     all.extend(
         refused
@@ -149,6 +160,7 @@ fn once(
             problem: None,
             kind: None,
             note: None,
+            rehearsed: None,
         };
         match prove(folder, entry, part, stored, password, monitor) {
             Ok(proof) => {
@@ -177,6 +189,35 @@ fn once(
         parts,
         problem,
     })
+}
+
+/// Loads the dump of a proven backup into the server, and has it rolled back.
+fn rehearse(
+    folder: &Path,
+    entry: &Entry,
+    password: Option<&Password>,
+    database: &Database,
+    verified: &mut Verified,
+    monitor: &Monitor,
+) -> Result<()> {
+    let proven = verified.parts.iter_mut().find(|part| part.part == Part::Database);
+    let Some((proven, stored)) = proven.filter(|part| part.ok).zip(entry.database.as_ref()) else {
+        return Ok(());
+    };
+    let length = folder.join(stored.file.as_str()).metadata();
+    monitor.begin(Phase::Load, length.ok().map(|length| length.len()))?;
+    let open = || PartReader::open(folder, entry, Part::Database, stored, password, monitor);
+    match open().and_then(|dump| restore::load(database, dump, Purpose::Drill, |_| Ok(()), monitor)) {
+        Ok(loaded) => proven.rehearsed = Some(loaded.tables),
+        Err(error @ (Error::Cancelled | Error::Internal(_))) => return Err(error),
+        Err(error) => {
+            proven.ok = false;
+            proven.kind = Some(error.kind());
+            proven.problem = Some(format!("its restore was rehearsed, and failed: {error}"));
+            verified.ok = false;
+        }
+    }
+    Ok(())
 }
 
 /// What was proven of a part.
