@@ -910,7 +910,7 @@ proptest! {
             let to = room.scratch.join("site").join(OsStr::from_bytes(path));
             let from = room.scratch.join("into/tree").join(OsStr::from_bytes(path));
             let above = to.parent().unwrap();
-            let is_free = above.is_dir() && above.canonicalize().unwrap() == above.to_owned();
+            let is_free = above.is_dir() && above.canonicalize().unwrap() == *above;
             if is_moved && is_free && !old.contains_key(path) {
                 std::fs::rename(from, to).unwrap();
             }
