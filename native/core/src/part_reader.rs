@@ -97,17 +97,9 @@ impl PartReader {
         }
     }
 
-    /// The error for what went wrong while the part was read: gzip's errors are damage.
-    pub(crate) fn failed(&self, error: io::Error) -> Error {
-        match error.downcast::<Error>() {
-            Ok(own) => own,
-            Err(error) => self.damaged(format!("its gzip data is not right: {error}")),
-        }
-    }
-
-    /// The error for a part that is not what it should be.
-    pub(crate) fn damaged(&self, reason: impl Into<String>) -> Error {
-        Error::damaged(&self.path, reason)
+    /// The stored file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Reads what is left of the file, and proves that it is the one that the list names.

@@ -1,7 +1,7 @@
 //! Proves that stored backups are whole: the hash of each file, the authentication of its encryption,
 //! gzip, and the structure of what is inside.
 
-use crate::archive::{Contents, Incomplete, check_dump, check_tar};
+use crate::archive::{Contents, check_dump, check_tar};
 use crate::catalog::{Catalog, Entry, Part, PartName, StoredPart};
 use crate::database::{Purpose, TableRows};
 use crate::error::{Error, ErrorKind, Result};
@@ -244,10 +244,7 @@ pub(crate) fn prove(
         Part::Database => check_dump(&mut reader),
         Part::Config | Part::Files => check_tar(&mut reader),
     };
-    let contents = inside.map_err(|incomplete| match incomplete {
-        Incomplete::Structure(reason) => reader.damaged(reason),
-        Incomplete::Read(error) => reader.failed(error),
-    })?;
+    let contents = inside.map_err(|incomplete| incomplete.of(reader.path()))?;
     let (encryption, note) = (reader.encryption(), reader.note());
     reader.finish()?;
     Ok(Proof {

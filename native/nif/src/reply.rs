@@ -123,6 +123,8 @@ impl Reply for Phase {
                 Self::Place => "place",
                 Self::Encrypt => "encrypt",
                 Self::Decrypt => "decrypt",
+                Self::Unpack => "unpack",
+                Self::Place => "place",
                 _ => "other",
             },
         )

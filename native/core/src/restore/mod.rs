@@ -12,7 +12,7 @@ mod place;
 pub(crate) use journal::FILE_NAME as JOURNAL;
 pub use place::place;
 
-use crate::archive::{Incomplete, Skipped, unpack};
+use crate::archive::{Incomplete, Skipped, remove, unpack};
 use crate::catalog::{BackupFolder, Catalog, Entry, Part, StoredPart};
 use crate::database::{self, Fate, Loaded, Purpose, TableRows, TransactionId, Trust};
 use crate::durable::real;
@@ -463,10 +463,7 @@ impl Restoring<'_> {
             }
         };
         let unpacked = unpack(&mut reader, &staged, &rename, self.monitor);
-        let unpacked = unpacked.map_err(|incomplete| match incomplete {
-            Incomplete::Structure(reason) => reader.damaged(reason),
-            Incomplete::Read(error) => reader.failed(error),
-        })?;
+        let unpacked = unpacked.map_err(|incomplete| incomplete.of(reader.path()))?;
         reader.finish()?;
         if let Some(error) = misplaced.into_inner() {
             return Err(error);
@@ -579,7 +576,9 @@ pub(crate) fn load(
     impl Read for Dump<'_> {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
             match self.0.borrow_mut().as_mut() {
-                Some(reader) => reader.read(buffer).map_err(|error| reader.failed(error).into()),
+                Some(reader) => reader
+                    .read(buffer)
+                    .map_err(|error| Incomplete::Read(error).of(reader.path()).into()),
                 None => Ok(0),
             }
         }
@@ -618,12 +617,8 @@ fn complete(folder: &Path, journal: &Journal, monitor: &Monitor) -> Result<Vec<S
 /// Removes what was staged: the site is as it was.
 fn take_back(folder: &Path, journal: &Journal) -> Result<()> {
     for placement in &journal.placements {
-        match std::fs::remove_dir_all(&placement.staged) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Error::io("cannot remove", &placement.staged)(error));
-            }
-            _ => {}
-        }
+        let staged = &placement.staged;
+        remove(staged).map_err(|errno| Error::io("cannot remove", staged)(errno.into()))?;
     }
     Journal::remove(folder)
 }
