@@ -1,8 +1,9 @@
 //! Proves that stored backups are whole: the hash of each file, the authentication of its encryption,
 //! gzip, and the structure of what is inside.
 
-use crate::archive::{Contents, Incomplete, check_dump, check_tar};
+use crate::archive::{Contents, Incomplete, check_tar};
 use crate::catalog::{Catalog, Entry, Part, PartName, StoredPart};
+use crate::database::check_dump;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hash::Sha256Hash;
 use crate::progress::{Monitor, Phase};

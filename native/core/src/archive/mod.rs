@@ -4,8 +4,7 @@ mod check;
 mod pack;
 mod tree;
 
-pub(crate) use check::DumpWatch;
-pub use check::{Contents, Incomplete, check_dump, check_tar};
+pub use check::{Contents, Incomplete, check_tar};
 pub(crate) use pack::Packer;
 pub(crate) use tree::measure;
 
