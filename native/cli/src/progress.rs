@@ -94,8 +94,6 @@ fn doing(phase: Phase) -> &'static str {
         Phase::Place => "moving files into place",
         Phase::Encrypt => "encrypting",
         Phase::Decrypt => "decrypting",
-        Phase::Unpack => "unpacking files",
-        Phase::Place => "moving files into place",
         _ => "working",
     }
 }

@@ -1,7 +1,7 @@
 //! Makes a backup of a site: database, configuration, media.
 
 use crate::archive::{Packer, Skipped, measure};
-use crate::catalog::{BackupFolder, BackupName, Entry, Part, PartName, StoredPart};
+use crate::catalog::{BackupFolder, BackupName, Catalog, Entry, Part, PartName, StoredPart};
 use crate::database;
 use crate::durable::real;
 use crate::error::{Error, Result};

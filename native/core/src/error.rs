@@ -51,7 +51,7 @@ pub enum Error {
     /// The request or the configuration asks for something that cannot be.
     #[error("{0}")]
     Usage(String),
-    /// `pg_dump` could not make a whole dump.
+    /// `pg_dump` could not make a whole dump, or the database does not take one.
     #[error("{0}")]
     Database(String),
     /// Not enough room on a disk for what is about to be written, in bytes.
@@ -79,6 +79,9 @@ pub enum Error {
         /// What went wrong.
         source: Box<Error>,
     },
+    /// The server was told to make a restored database final, and did not answer.
+    #[error("{0}")]
+    Undecided(String),
     /// The operating system refused something.
     #[error("{doing} {}: {source}{}", .path.display(), advice(.source))]
     Io {
@@ -121,7 +124,7 @@ pub enum ErrorKind {
     NoSpace,
     /// A wrong request or configuration.
     Usage,
-    /// The database could not be dumped.
+    /// The database could not be dumped or restored.
     Database,
     /// Any other error of the operating system.
     Io,
@@ -165,7 +168,7 @@ impl Error {
             Self::UnknownBackup { .. } => ErrorKind::UnknownBackup,
             Self::Exists(_) => ErrorKind::Exists,
             Self::Usage(_) => ErrorKind::Usage,
-            Self::Database(_) => ErrorKind::Database,
+            Self::Database(_) | Self::Undecided(_) => ErrorKind::Database,
             Self::Internal(_) => ErrorKind::Internal,
             Self::NoRoom { .. } => ErrorKind::NoSpace,
             Self::Unfinished { source, .. } => source.kind(),

@@ -8,7 +8,7 @@
 pub mod archive;
 pub mod backup;
 pub mod catalog;
-mod database;
+pub mod database;
 mod durable;
 pub mod error;
 pub mod hash;

@@ -29,10 +29,6 @@ pub enum Phase {
     Encrypt,
     /// Decrypting a single file.
     Decrypt,
-    /// Unpacking files beside their place.
-    Unpack,
-    /// Moving unpacked files into their place.
-    Place,
 }
 
 /// Where a job is.

@@ -1,9 +1,9 @@
 //! Proves that stored backups are whole: the hash of each file, the authentication of its encryption,
 //! gzip, and the structure of what is inside.
 
-use crate::archive::{Contents, check_dump, check_tar};
+use crate::archive::{Contents, check_tar};
 use crate::catalog::{Catalog, Entry, Part, PartName, StoredPart};
-use crate::database::{Purpose, TableRows};
+use crate::database::{Purpose, TableRows, check_dump, check_script};
 use crate::error::{Error, ErrorKind, Result};
 use crate::part_reader::PartReader;
 use crate::progress::{Monitor, Phase};
@@ -162,7 +162,7 @@ fn once(
             note: None,
             rehearsed: None,
         };
-        match prove(folder, entry, part, stored, password, monitor) {
+        match prove(folder, entry, part, stored, password, None, monitor) {
             Ok(proof) => {
                 verified.ok = true;
                 verified.encryption = Some(proof.encryption);
@@ -227,7 +227,7 @@ pub(crate) struct Proof {
     pub(crate) note: Option<&'static str>,
 }
 
-/// Proves a part of a backup: all of its file is read.
+/// Proves a part of a backup: all of its file is read. A dump is to be of `schema`, where that is given.
 ///
 /// # Errors
 /// `Damaged` and what else is wrong with it; `PasswordRequired`, `WrongPassword`, `Io`, `Cancelled`.
@@ -237,12 +237,14 @@ pub(crate) fn prove(
     part: Part,
     stored: &StoredPart,
     password: Option<&Password>,
+    schema: Option<&str>,
     monitor: &Monitor,
 ) -> Result<Proof> {
     let mut reader = PartReader::open(folder, entry, part, stored, password, monitor)?;
-    let inside = match part {
-        Part::Database => check_dump(&mut reader),
-        Part::Config | Part::Files => check_tar(&mut reader),
+    let inside = match (part, schema) {
+        (Part::Database, Some(schema)) => check_script(&mut reader, schema),
+        (Part::Database, None) => check_dump(&mut reader),
+        (Part::Config | Part::Files, _) => check_tar(&mut reader),
     };
     let contents = inside.map_err(|incomplete| incomplete.of(reader.path()))?;
     let (encryption, note) = (reader.encryption(), reader.note());

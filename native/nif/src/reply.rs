@@ -123,8 +123,6 @@ impl Reply for Phase {
                 Self::Place => "place",
                 Self::Encrypt => "encrypt",
                 Self::Decrypt => "decrypt",
-                Self::Unpack => "unpack",
-                Self::Place => "place",
                 _ => "other",
             },
         )

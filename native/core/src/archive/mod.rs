@@ -9,8 +9,7 @@ mod tree;
 mod unpack;
 
 pub(crate) use below::{Below, open_folder, remove, split};
-pub(crate) use check::DumpWatch;
-pub use check::{Contents, Incomplete, check_dump, check_tar};
+pub use check::{Contents, Incomplete, check_tar};
 pub(crate) use pack::Packer;
 pub(crate) use staged::{FolderReader, LEFT_OUT, TREE};
 pub(crate) use tree::{length, measure, walk};

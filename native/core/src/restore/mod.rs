@@ -413,6 +413,8 @@ impl Restoring<'_> {
         let parts: Vec<Part> = Part::ALL.into_iter().filter(wanted).collect();
         let total = parts.iter().map(|part| self.length(*part)).sum();
         self.monitor.begin(Phase::Verify, Some(total))?;
+        let database = self.site.database.as_ref();
+        let schema = database.map(|database| database.schema.as_str());
         let mut proofs = Vec::new();
         for part in parts {
             let stored = self.stored(part)?;
@@ -422,6 +424,7 @@ impl Restoring<'_> {
                 part,
                 stored,
                 self.password,
+                schema,
                 self.monitor,
             )?;
             if let Some(note) = proof.note {
