@@ -227,7 +227,7 @@ pub fn run(
 /// `InProgress` when it has not ended; `Database` when the server that knows cannot be asked; `Io`,
 /// `Damaged`.
 pub fn settle(site: &Site, monitor: &Monitor) -> Result<Option<Settled>> {
-    if !site.backup_dir.join(JOURNAL).exists() {
+    if !Journal::is_there(&site.backup_dir) {
         return Ok(None);
     }
     settle_in(site, &existing(site)?, monitor)
@@ -240,6 +240,10 @@ pub(crate) fn settle_in(
     monitor: &Monitor,
 ) -> Result<Option<Settled>> {
     let Some(journal) = Journal::read(&site.backup_dir, &targets(site))? else {
+        // Nothing was staged before the journal was there.
+        if Journal::is_there(&site.backup_dir) {
+            Journal::remove(&site.backup_dir)?;
+        }
         return Ok(None);
     };
     let completed = match &journal.state {
