@@ -297,7 +297,7 @@ impl Load<'_> {
                     FROM pg_depend d JOIN own ON d.refclassid = own.classid AND d.refobjid = own.objid)
              SELECT json_agg(said) FROM (SELECT DISTINCT pg_describe_object(classid, objid, 0) AS said
                 FROM needs, home WHERE place <> home.oid AND place <> 'pg_toast'::regnamespace
-                ORDER BY said LIMIT 5) some"
+                ORDER BY said LIMIT 5) few"
         ))?;
         match outsiders {
             None => Ok(()),
@@ -362,7 +362,7 @@ impl Load<'_> {
         }
         self.script.finish().map_err(fault)?;
         // What it reads next is ours again.
-        self.session.ask("to_json(true)")
+        self.session.sync()
     }
 
     /// The tables that are there now, and their rows: as many as the dump has.
@@ -596,7 +596,7 @@ fn ask_fate(
     let began = Instant::now();
     loop {
         let status: Option<String> = session.ask(&format!(
-            "SELECT to_json(CASE WHEN {id} >= txid_snapshot_xmax(txid_current_snapshot()) THEN 'unknown'
+            "SELECT to_json(CASE WHEN {id} >= txid_current() THEN 'unknown'
                 ELSE txid_status({id}) END)"
         ))?;
         match status.as_deref() {

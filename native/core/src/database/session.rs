@@ -131,7 +131,7 @@ impl<'a> Session<'a> {
 
     fn restrict(&mut self) -> Result<(), Stopped> {
         self.send(&format!("\\restrict {}", random()?))?;
-        self.ask("to_json(true)")
+        self.sync()
     }
 
     fn prepared(mut self) -> Result<Self> {
@@ -143,7 +143,7 @@ impl<'a> Session<'a> {
         let prepared = self
             .settings()
             .and_then(|()| self.send(&format!("{watch};")))
-            .and_then(|()| self.ask("to_json(true)"));
+            .and_then(|()| self.sync());
         match prepared {
             Ok(()) => Ok(self),
             Err(Stopped::Error(error)) => Err(error),
@@ -184,7 +184,12 @@ impl<'a> Session<'a> {
     /// Sends a statement, and waits until it is done.
     pub(super) fn run(&mut self, statement: &str) -> Result<(), Stopped> {
         self.send(&format!("{statement};"))?;
-        self.ask("to_json(true)")
+        self.sync()
+    }
+
+    /// Waits until all that was sent is done.
+    pub(super) fn sync(&mut self) -> Result<(), Stopped> {
+        self.ask::<bool>("to_json(true)").map(|_| ())
     }
 
     /// Asks for a value as JSON.
