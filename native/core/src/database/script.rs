@@ -452,6 +452,9 @@ impl Script {
                 self.bytes
             ));
         }
+        if self.schema.as_ref().is_some_and(Schema::is_missing) {
+            return Err("the dump holds nothing of the site's schema".into());
+        }
         Ok(Contents {
             entries: self.line - 1 + u64::from(!rest.is_empty()),
             bytes: self.bytes,
