@@ -91,6 +91,8 @@ fn doing(phase: Phase) -> &'static str {
         Phase::Verify => "verifying",
         Phase::Encrypt => "encrypting",
         Phase::Decrypt => "decrypting",
+        Phase::Unpack => "unpacking files",
+        Phase::Place => "moving files into place",
         _ => "working",
     }
 }

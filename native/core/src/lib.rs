@@ -15,6 +15,7 @@ pub mod hash;
 pub mod list;
 pub mod priority;
 pub mod progress;
+pub mod restore;
 pub mod schedule;
 pub mod secret;
 pub mod site;

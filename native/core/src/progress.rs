@@ -23,6 +23,10 @@ pub enum Phase {
     Encrypt,
     /// Decrypting a single file.
     Decrypt,
+    /// Unpacking files beside their place.
+    Unpack,
+    /// Moving unpacked files into their place.
+    Place,
 }
 
 /// Where a job is.

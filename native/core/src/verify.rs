@@ -1,7 +1,7 @@
 //! Proves that stored backups are whole: the hash of each file, the authentication of its encryption,
 //! gzip, and the structure of what is inside.
 
-use crate::archive::{Contents, Incomplete, check_dump, check_tar};
+use crate::archive::{Contents, check_dump, check_tar};
 use crate::catalog::{Catalog, Entry, Part, PartName, StoredPart};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hash::Sha256Hash;
@@ -228,13 +228,7 @@ fn prove(
         Part::Database => check_dump(&mut unpacked),
         Part::Config | Part::Files => check_tar(&mut unpacked),
     };
-    let contents = inside.map_err(|incomplete| match incomplete {
-        Incomplete::Structure(reason) => Error::damaged(&path, reason),
-        Incomplete::Read(error) => match error.downcast::<Error>() {
-            Ok(own) => own,
-            Err(error) => Error::damaged(&path, format!("its gzip data is not right: {error}")),
-        },
-    })?;
+    let contents = inside.map_err(|incomplete| incomplete.of(&path))?;
     let (outside, opened) = unpacked.finish(&path)?;
     let matches = |hash: Sha256Hash| stored.sha256 == Some(hash);
     let hash_fits = match stored.sha256 {

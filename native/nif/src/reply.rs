@@ -114,6 +114,8 @@ impl Reply for Phase {
                 Self::Verify => "verify",
                 Self::Encrypt => "encrypt",
                 Self::Decrypt => "decrypt",
+                Self::Unpack => "unpack",
+                Self::Place => "place",
                 _ => "other",
             },
         )

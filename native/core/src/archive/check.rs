@@ -1,7 +1,10 @@
 //! Whether an unpacked stream is a whole tar archive, or a whole database dump.
 
+use super::entries::Entries;
+use crate::error::Error;
 use serde::Serialize;
 use std::io::{self, Read};
+use std::path::Path;
 
 /// What a whole stream holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -23,71 +26,32 @@ pub enum Incomplete {
     Read(#[from] io::Error),
 }
 
-const BLOCK: u64 = 512;
+impl Incomplete {
+    /// The error for the stored file that the stream is from.
+    pub(crate) fn of(self, path: &Path) -> Error {
+        match self {
+            Self::Structure(reason) => Error::damaged(path, reason),
+            Self::Read(error) => match error.downcast::<Error>() {
+                Ok(own) => own,
+                Err(error) => Error::damaged(path, format!("its gzip data is not right: {error}")),
+            },
+        }
+    }
+}
 
 /// Reads a tar archive to its end: every header with its checksum, all of every file, the two zero
 /// blocks that end it, and nothing but zeros after them.
 ///
 /// # Errors
-/// `Structure` with the place where it is not an archive; `Read`.
+/// `Structure` with the place where it is not an archive, or the entry that no honest program writes;
+/// `Read`.
 pub fn check_tar(stream: impl Read) -> Result<Contents, Incomplete> {
-    let mut stream = Counted { stream, count: 0 };
-    let mut entries = 0;
-    // Where the header after the last entry should be.
-    let mut end = 0;
-    let mut archive = tar::Archive::new(&mut stream);
-    // Raw entries are read as they are: a long name is not held in memory.
-    for entry in archive.entries()?.raw(true) {
-        let mut entry = entry.map_err(|error| not_tar(error, end))?;
-        let declared = entry.size();
-        let start = entry.raw_file_position();
-        let came = io::copy(&mut entry, &mut io::sink()).map_err(|error| not_tar(error, end))?;
-        end = start
-            .checked_add(declared)
-            .and_then(|end| end.checked_next_multiple_of(BLOCK))
-            .ok_or_else(|| Incomplete::Structure(format!("the entry at byte {end} is too long")))?;
-        if came < declared {
-            return Err(Incomplete::Structure(format!(
-                "the archive is cut off in the entry whose data starts at byte {start}"
-            )));
-        }
-        entries += 1;
-    }
-    let mut rest = [0; 8192];
-    loop {
-        match stream.read(&mut rest) {
-            Ok(0) => break,
-            Ok(count) if rest[..count].iter().all(|&byte| byte == 0) => {}
-            Ok(_) => {
-                return Err(Incomplete::Structure(format!(
-                    "there is data after the end of the archive, before byte {}",
-                    stream.count
-                )));
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    if stream.count < end + 2 * BLOCK {
-        return Err(Incomplete::Structure(format!(
-            "the archive is cut off after {entries} entries: its end is missing"
-        )));
-    }
+    let mut entries = Entries::new(stream);
+    while entries.next()?.is_some() {}
     Ok(Contents {
-        entries,
-        bytes: stream.count,
+        entries: entries.headers(),
+        bytes: entries.position(),
     })
-}
-
-fn not_tar(error: io::Error, at: u64) -> Incomplete {
-    // Errors of the stream below are not about the archive.
-    if error
-        .get_ref()
-        .is_some_and(|inner| inner.is::<crate::error::Error>())
-    {
-        return Incomplete::Read(error);
-    }
-    Incomplete::Structure(format!("not a tar archive at byte {at}: {error}"))
 }
 
 /// Reads a dump in the plain format of `pg_dump` to its end, and checks that it has one: `pg_dump`
@@ -231,18 +195,5 @@ impl DumpWatch {
             entries: self.lines,
             bytes: self.bytes,
         })
-    }
-}
-
-struct Counted<R> {
-    stream: R,
-    count: u64,
-}
-
-impl<R: Read> Read for Counted<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.stream.read(buffer)?;
-        self.count += count as u64;
-        Ok(count)
     }
 }
