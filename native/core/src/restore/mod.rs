@@ -605,11 +605,7 @@ fn complete(folder: &Path, journal: &Journal, monitor: &Monitor) -> Result<Vec<S
     let monitor = monitor.without_cancel();
     let moved = || -> Result<Vec<Skipped>> {
         let mut skipped = Vec::new();
-        monitor.begin(Phase::Place, None)?;
         for placement in &journal.placements {
-            if placement.staged.symlink_metadata().is_err() {
-                continue; // done before
-            }
             skipped.extend(place(&placement.staged, &placement.target, &monitor)?);
         }
         Journal::remove(folder)?;
