@@ -249,7 +249,9 @@ fn folder(from: &Where) -> Result<(PathBuf, Option<Site>)> {
 
 /// Completes or takes back a restore of the site that was interrupted.
 fn settle(site: Option<&Site>, monitor: &Monitor) -> Result<()> {
-    let settled = site.map(|site| restore::settle(site, monitor)).transpose()?;
+    let settled = site
+        .map(|site| restore::settle(site, monitor))
+        .transpose()?;
     if let Some(settled) = settled.flatten() {
         tell(&show::notes(&[settled.warning()], &settled.skipped));
     }

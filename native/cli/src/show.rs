@@ -5,8 +5,8 @@ use serde::Serialize;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
-use zbackup_core::backup::Report;
 use zbackup_core::archive::Skipped;
+use zbackup_core::backup::Report;
 use zbackup_core::error::Result;
 use zbackup_core::list::{Listed, Listing};
 use zbackup_core::restore::{self, Piece, Plan};
@@ -83,7 +83,10 @@ pub(crate) fn plan(plan: &Plan, site: &Site) -> Result<String> {
                 let older = backup.files_timestamp.map_or_else(String::new, |time| {
                     format!(" (the files are of {})", local(time, &zone))
                 });
-                format!("  media files in {} are replaced{older}; others stay\n", media.display())
+                format!(
+                    "  media files in {} are replaced{older}; others stay\n",
+                    media.display()
+                )
             }
             (Piece::Config, _) => "  configuration files are replaced; others stay\n".into(),
             (Piece::Security, _) => "  security files are replaced; others stay\n".into(),
@@ -96,7 +99,11 @@ pub(crate) fn restored(report: &restore::Report) -> String {
     let mut out = format!("{} is restored\n", report.backup.name);
     for restored in &report.restored {
         let what = match restored.piece {
-            Piece::Database => format!("{} rows in {} tables", restored.entries, report.tables.len()),
+            Piece::Database => format!(
+                "{} rows in {} tables",
+                restored.entries,
+                report.tables.len()
+            ),
             _ => format!("{} files and folders", restored.entries),
         };
         out += &format!(

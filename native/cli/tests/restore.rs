@@ -6,11 +6,11 @@ mod common;
 
 use common::postgres::{Database, Postgres};
 use common::{
-    DUMP, PASSWORD, Running, SOON, Site, Tree, assert_same, mode, seal_z1, set_mode, sh,
+    DUMP, PASSWORD, Running, SOON, Site, Tree, assert_same, is_root, mode, seal_z1, set_mode, sh,
     sha256, tree, write,
 };
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, chown, symlink};
 
 const SCHEMA: &str = "my \"Site\"";
 
@@ -145,7 +145,9 @@ fn a_site_comes_back_as_it_was() {
         // What came after the backup stays; but for the database, which is that of the backup.
         assert!(story.site.path("media/later.txt").exists());
         assert!(story.site.path("security/ssl/new.key").exists());
-        let extra = story.database.sql("SELECT to_regclass('\"my \"\"Site\"\"\".extra') IS NULL");
+        let extra = story
+            .database
+            .sql("SELECT to_regclass('\"my \"\"Site\"\"\".extra') IS NULL");
         assert_eq!(extra.trim(), "t");
         story.is_tidy();
         // The site works: its sequence goes on, its keys hold.
@@ -225,20 +227,47 @@ fn a_new_machine_gets_its_folders() {
     for folder in ["media", "priv", "security"] {
         fs::remove_dir_all(story.site.path(folder)).unwrap();
     }
-    story.database.sql("DROP SCHEMA \"my \"\"Site\"\"\" CASCADE");
+    story
+        .database
+        .sql("DROP SCHEMA \"my \"\"Site\"\"\" CASCADE");
     story.site.run(&format!("restore {name} --yes")).good();
     let now = story.state();
     assert_eq!(now.rows, story.before.rows);
     assert_same(&now.media, &story.before.media);
     // The archive has no folders of these: new ones are private.
     let files = |tree: &Tree| -> Tree {
-        let files = tree.iter().filter(|(path, _)| path.extension().is_some_and(|end| end == "config"));
-        files.map(|(path, file)| (path.clone(), file.clone())).collect()
+        let files = tree
+            .iter()
+            .filter(|(path, _)| path.extension().is_some_and(|end| end == "config"));
+        files
+            .map(|(path, file)| (path.clone(), file.clone()))
+            .collect()
     };
     assert_same(&files(&now.private), &files(&story.before.private));
     holds(&now.security, &story.before.security);
     assert_eq!(mode(&story.site.path("security")) & 0o077, 0);
     story.is_tidy();
+}
+
+/// The user that Zotonic runs as, on a machine that root brings back.
+#[test]
+fn what_root_restores_belongs_to_the_owner_of_the_folders() {
+    if !is_root() {
+        return;
+    }
+    let site = Site::new();
+    let name = site.backup();
+    for folder in ["media", "priv", "security"] {
+        fs::remove_dir_all(site.path(folder)).unwrap();
+    }
+    fs::create_dir(site.path("media")).unwrap();
+    chown(site.path("media"), Some(4321), Some(4322)).unwrap();
+    site.run(&format!("restore {name} --yes --only files"))
+        .good();
+    for path in ["media/a.txt", "media/2026", "media/2026/11/photo.jpg"] {
+        let metadata = fs::metadata(site.path(path)).unwrap();
+        assert_eq!((metadata.uid(), metadata.gid()), (4321, 4322), "{path}");
+    }
 }
 
 #[test]
@@ -371,14 +400,20 @@ fn a_dump_that_fails_or_does_more_than_a_dump_changes_nothing() {
     };
     for (what, words) in [
         ("ALTER TABLE \"nowhere\".\"rsc\" ADD x int;", vec!["line"]),
-        ("CREATE TABLE \"my \"\"Site\"\"\".\"rsc\" (x int);", vec!["line", "already exists"]),
+        (
+            "CREATE TABLE \"my \"\"Site\"\"\".\"rsc\" (x int);",
+            vec!["line", "already exists"],
+        ),
         ("\\! touch TRACE", vec!["line"]),
         ("SELECT 1 \\g TRACE", vec!["line"]),
         ("\\copy (select 1) to 'TRACE'", vec!["line"]),
         ("\\o TRACE", vec!["line"]),
         ("COMMIT;", vec!["line", "COMMIT"]),
         ("COPY (SELECT 1) TO PROGRAM 'touch TRACE';", vec!["line"]),
-        ("DROP TABLE \"my \"\"Site\"\"\".\"edge\";", vec!["line", "DROP"]),
+        (
+            "DROP TABLE \"my \"\"Site\"\"\".\"edge\";",
+            vec!["line", "DROP"],
+        ),
     ] {
         fs::write(story.site.part(&name, "database"), &original).unwrap();
         spoiled(&story, &name, before_end(what));
@@ -405,7 +440,10 @@ fn a_dump_that_fails_or_does_more_than_a_dump_changes_nothing() {
         fs::write(story.site.part(&name, "database"), &original).unwrap();
         spoiled(&story, &name, edit);
         let ran = story.site.run(&format!("restore {name} --yes"));
-        assert!(!ran.status.success() && ran.said().contains(word), "{ran:#?}");
+        assert!(
+            !ran.status.success() && ran.said().contains(word),
+            "{ran:#?}"
+        );
         story.is_unchanged(&lost);
     }
 }
@@ -423,7 +461,11 @@ fn a_backup_of_zotonics_own_module_is_restored() {
              GRANT ALL ON SCHEMA \"my \"\"Site\"\"\" TO \"nobody here\";\n\nSET default_tablespace",
             1,
         )
-        .replacen("SET lock_timeout", "SET transaction_timeout = 0;\nSET lock_timeout", 1)
+        .replacen(
+            "SET lock_timeout",
+            "SET transaction_timeout = 0;\nSET lock_timeout",
+            1,
+        )
     });
     let backups = story.site.backups();
     let mut entry = serde_json::json!({
@@ -504,7 +546,9 @@ fn an_archive_that_leads_out_changes_nothing_outside() {
         "rm -rf \"$2\"; mkdir -p \"$2\"; cd \"$2\"; mkfifo pipe; ln -s /etc etc; echo good >good; \
          chmod 4755 good; tar -czf \"$1\" pipe etc good",
     );
-    let ran = site.run(&format!("restore {name} --yes --only files")).good();
+    let ran = site
+        .run(&format!("restore {name} --yes --only files"))
+        .good();
     for word in ["pipe", "etc", "good"] {
         assert!(ran.stderr.contains(word), "{ran:#?}");
     }
@@ -528,7 +572,9 @@ fn a_drill_rehearses_the_restore_and_changes_nothing() {
     let mut story = Story::new(&server, false);
     let made = story.site.backup();
     assert_eq!(made, name);
-    spoiled(&story, &made, |dump| dump.replace("\n7\tbefore", "\nseven\tbefore"));
+    spoiled(&story, &made, |dump| {
+        dump.replace("\n7\tbefore", "\nseven\tbefore")
+    });
     story.site.run("verify").good();
     story
         .site
@@ -562,5 +608,10 @@ fn what_does_not_fit_is_not_begun() {
     site.run("backup").expect(1, &["too little room", "free"]);
     assert!(started.elapsed() < SOON, "it was begun");
     assert!(!site.backups().join("backup.json").exists());
-    assert!(Running::start(&mut site.zbackup("list")).wait(SOON).status.success());
+    assert!(
+        Running::start(&mut site.zbackup("list"))
+            .wait(SOON)
+            .status
+            .success()
+    );
 }

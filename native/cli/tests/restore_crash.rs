@@ -9,7 +9,6 @@ use common::postgres::{Database, Postgres};
 use common::{PATIENCE, Ran, Running, SOON, Site, ZBACKUP, noise, sh, tree, until, write};
 use std::fs;
 
-
 /// How many times as many accidents as in a run of the tests: `make torture` sets it.
 fn times() -> u32 {
     std::env::var("ZBACKUP_TORTURE").map_or(1, |times| times.parse().unwrap())
@@ -110,7 +109,10 @@ impl<'a> Story<'a> {
         self.site.run("list").good();
         let rows = self.rows(at);
         for file in self.files(at) {
-            assert_eq!(file, rows, "after a kill at {at} and the next start: {ran:#?}");
+            assert_eq!(
+                file, rows,
+                "after a kill at {at} and the next start: {ran:#?}"
+            );
         }
         let left = sh(
             "find \"$1\" -name '.zbackup-*' -o -name '.restore*' -o -name .staging",
@@ -179,7 +181,9 @@ fn every(what: &str, mut check: impl FnMut(&Story<'_>, &Ran, &str)) {
 #[test]
 fn a_kill_at_any_step_leaves_the_old_site_or_the_new_one() {
     let mut seen = Vec::new();
-    every("signal=KILL", |story, ran, at| seen.push(story.check(ran, at)));
+    every("signal=KILL", |story, ran, at| {
+        seen.push(story.check(ran, at))
+    });
     for version in [Version::Old, Version::New] {
         assert!(seen.contains(&version), "no kill led to {version:?}");
     }

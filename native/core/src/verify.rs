@@ -200,14 +200,18 @@ fn rehearse(
     verified: &mut Verified,
     monitor: &Monitor,
 ) -> Result<()> {
-    let proven = verified.parts.iter_mut().find(|part| part.part == Part::Database);
+    let proven = verified
+        .parts
+        .iter_mut()
+        .find(|part| part.part == Part::Database);
     let Some((proven, stored)) = proven.filter(|part| part.ok).zip(entry.database.as_ref()) else {
         return Ok(());
     };
     let length = folder.join(stored.file.as_str()).metadata();
     monitor.begin(Phase::Load, length.ok().map(|length| length.len()))?;
     let open = || PartReader::open(folder, entry, Part::Database, stored, password, monitor);
-    match open().and_then(|dump| restore::load(database, dump, Purpose::Drill, |_| Ok(()), monitor)) {
+    match open().and_then(|dump| restore::load(database, dump, Purpose::Drill, |_| Ok(()), monitor))
+    {
         Ok(loaded) => proven.rehearsed = Some(loaded.tables),
         Err(error @ (Error::Cancelled | Error::Internal(_))) => return Err(error),
         Err(error) => {

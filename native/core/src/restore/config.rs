@@ -100,9 +100,11 @@ impl Places {
         if NEVER.iter().any(|never| name.ends_with(never)) {
             return Ok(None);
         }
-        if let Some((folder, file)) = self.known.get(name).and_then(|path| {
-            Some((path.parent()?.to_owned(), path.file_name()?.as_bytes()))
-        }) {
+        if let Some((folder, file)) = self
+            .known
+            .get(name)
+            .and_then(|path| Some((path.parent()?.to_owned(), path.file_name()?.as_bytes())))
+        {
             return Ok(Some((folder, file.to_vec())));
         }
         let (folder, rest) = if let Some(rest) = below.strip_prefix(b"config.d/") {
@@ -156,15 +158,35 @@ mod tests {
 
     #[test]
     fn files_go_to_the_folders_of_their_kind() {
-        let site = site("[\"/s/priv/zotonic_site.config\", \"/s/priv/config.d/a.config\", \"/etc/odd.config\"]");
+        let site = site(
+            "[\"/s/priv/zotonic_site.config\", \"/s/priv/config.d/a.config\", \"/etc/odd.config\"]",
+        );
         let at = |entry: &str| placed(&site, entry);
         let place = |folder: &str, name: &str| Some((folder.to_owned(), name.to_owned()));
-        assert_eq!(at("config-s/config/priv/zotonic_site.config"), place("/s/priv", "zotonic_site.config"));
-        assert_eq!(at("config-s/config/priv/odd.config"), place("/etc", "odd.config"));
-        assert_eq!(at("config-s/config/priv/new.config"), place("/s/priv", "new.config"));
-        assert_eq!(at("config-s/config/config.d/a.config"), place("/s/priv/config.d", "a.config"));
-        assert_eq!(at("config-s/config/config.d/b.config"), place("/s/priv/config.d", "b.config"));
-        assert_eq!(at("config-s/security/letsencrypt/key.pem"), place("/sec", "letsencrypt/key.pem"));
+        assert_eq!(
+            at("config-s/config/priv/zotonic_site.config"),
+            place("/s/priv", "zotonic_site.config")
+        );
+        assert_eq!(
+            at("config-s/config/priv/odd.config"),
+            place("/etc", "odd.config")
+        );
+        assert_eq!(
+            at("config-s/config/priv/new.config"),
+            place("/s/priv", "new.config")
+        );
+        assert_eq!(
+            at("config-s/config/config.d/a.config"),
+            place("/s/priv/config.d", "a.config")
+        );
+        assert_eq!(
+            at("config-s/config/config.d/b.config"),
+            place("/s/priv/config.d", "b.config")
+        );
+        assert_eq!(
+            at("config-s/security/letsencrypt/key.pem"),
+            place("/sec", "letsencrypt/key.pem")
+        );
     }
 
     #[test]
@@ -194,7 +216,9 @@ mod tests {
     fn config_d_is_beside_the_files_of_a_site_that_names_none() {
         let site = site("[\"/s/priv/zotonic_site.config\"]");
         assert_eq!(
-            placed(&site, "config-s/config/config.d/b.config").unwrap().0,
+            placed(&site, "config-s/config/config.d/b.config")
+                .unwrap()
+                .0,
             "/s/priv/config.d"
         );
     }

@@ -367,7 +367,8 @@ impl Restoring<'_> {
             let target = real(media);
             let parent = target.parent().unwrap_or(&target);
             room::check(parent, proof.contents.bytes)?;
-            self.monitor.begin(Phase::Unpack, Some(self.length(*part)))?;
+            self.monitor
+                .begin(Phase::Unpack, Some(self.length(*part)))?;
             let (entries, bytes) = self.unpack(*part, &target, |name| Ok(Some(name.to_vec())))?;
             self.restored.push(Restored {
                 piece: Piece::Files,
@@ -376,6 +377,9 @@ impl Restoring<'_> {
             });
         }
         self.configuration(pieces)?;
+        for placement in &self.journal.borrow().placements {
+            place::check(&placement.staged, &placement.target)?;
+        }
         if pieces.contains(&Piece::Database)
             && let Some((_, proof)) = proof(Part::Database)
         {
@@ -408,7 +412,14 @@ impl Restoring<'_> {
     fn open(&self, part: Part) -> Result<PartReader> {
         let folder = &self.site.backup_dir;
         let stored = self.stored(part)?;
-        PartReader::open(folder, self.entry, part, stored, self.password, self.monitor)
+        PartReader::open(
+            folder,
+            self.entry,
+            part,
+            stored,
+            self.password,
+            self.monitor,
+        )
     }
 
     /// Proves all that is wanted before anything is touched.
@@ -597,7 +608,15 @@ pub(crate) fn load(
     };
     let reader = RefCell::new(Some(reader));
     let prove = || reader.take().map_or(Ok(()), PartReader::finish);
-    database::load(database, Dump(&reader), trust, purpose, began, prove, monitor)
+    database::load(
+        database,
+        Dump(&reader),
+        trust,
+        purpose,
+        began,
+        prove,
+        monitor,
+    )
 }
 
 /// Moves what is staged into its place. Nothing can stop it any more.
