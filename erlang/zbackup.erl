@@ -291,17 +291,7 @@ encrypt(In, Out, Password) ->
 %% behind it. Its result is `#{output}'.
 -spec encrypt(text(), text() | undefined, text(), file_options()) -> {ok, job()} | error().
 encrypt(In, Out, Password, Options) when is_map(Options) ->
-    zbackup_nif:encrypt(%% @doc Restores the site from a backup and shows how it goes.
--spec shell_restore(request() | text(), text()) -> ok | error().
-shell_restore(Site, Name) ->
-    shell_restore(Site, Name, []).
-
-%% @doc The same of these pieces only.
--spec shell_restore(request() | text(), text(), [piece()]) -> ok | error().
-shell_restore(Site, Name, Only) ->
-    zbackup_shell:restore(Site, Name, Only).
-
-file_request(In, Out, Password, Options));
+    zbackup_nif:encrypt(file_request(In, Out, Password, Options));
 encrypt(_, _, _, _) ->
     not_a_map().
 
@@ -315,17 +305,7 @@ decrypt(In, Out, Password) ->
 %% `opened()'; after `z1' nothing proves that the output is what was encrypted.
 -spec decrypt(text(), text() | undefined, text(), file_options()) -> {ok, job()} | error().
 decrypt(In, Out, Password, Options) when is_map(Options) ->
-    zbackup_nif:decrypt(%% @doc Restores the site from a backup and shows how it goes.
--spec shell_restore(request() | text(), text()) -> ok | error().
-shell_restore(Site, Name) ->
-    shell_restore(Site, Name, []).
-
-%% @doc The same of these pieces only.
--spec shell_restore(request() | text(), text(), [piece()]) -> ok | error().
-shell_restore(Site, Name, Only) ->
-    zbackup_shell:restore(Site, Name, Only).
-
-file_request(In, Out, Password, Options));
+    zbackup_nif:decrypt(file_request(In, Out, Password, Options));
 decrypt(_, _, _, _) ->
     not_a_map().
 

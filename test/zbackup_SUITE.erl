@@ -109,7 +109,7 @@ round_trip(#{media_dir := Media} = Site, Encryption, Decrypt, Config) ->
 
 proven(Part, File, Encryption, Entries) ->
     #{part => Part, file => File, ok => true, encryption => Encryption, contents => Entries,
-      problem => undefined, kind => undefined, note => undefined}.
+      problem => undefined, kind => undefined, note => undefined, rehearsed => undefined}.
 
 without_bytes({ok, #{backups := Backups} = Result}) ->
     {ok, Result#{backups := [

@@ -74,7 +74,8 @@ wrong_options(Config) ->
      || {Name, Options, Word} <- [
             {"recent", #{only => [everything]}, "everything"},
             {"recent", #{only => database}, "only"},
-            {"recent", #{only => [database]}, "has no database"},
+            {"recent", #{only => [database]}, "no backup has database"},
+            {?config(backup, Config), #{only => [database]}, "has no database"},
             {"recent", #{force => true}, "force"},
             {"recent", [], "map"},
             {recent, #{}, "name"},

@@ -294,9 +294,21 @@ fn find(catalog: &Catalog, name: &str, only: &[Piece]) -> Result<Entry> {
         "recent" => entry.parts().next().is_some() && has_all(entry),
         name => entry.name.as_str() == name,
     });
-    found
-        .cloned()
-        .ok_or_else(|| verify::unknown(name, &entries))
+    match found {
+        Some(entry) => Ok(entry.clone()),
+        None if name == "recent" && !entries.is_empty() => {
+            let wanted: Vec<String> = only.iter().map(|piece| piece.part().to_string()).collect();
+            Err(Error::Usage(format!(
+                "no backup has {}",
+                if wanted.is_empty() {
+                    "anything to restore".into()
+                } else {
+                    wanted.join(" and ")
+                }
+            )))
+        }
+        None => Err(verify::unknown(name, &entries)),
+    }
 }
 
 /// What to restore. Nothing is left out in silence.
