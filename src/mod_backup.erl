@@ -114,7 +114,7 @@
     observe_backup_download/2
 ]).
 -export([start_link/1]).
--export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
+-export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -include_lib("zotonic_core/include/zotonic.hrl").
 -include_lib("zotonic_mod_admin/include/admin_menu.hrl").
@@ -383,6 +383,12 @@ handle_info({'EXIT', _, _}, State) ->
     {noreply, State};
 handle_info(_, State) ->
     {noreply, State}.
+
+%% A link alone does not end a job when the server stops for no bad reason.
+terminate(_, #state{job = #job{pid = Pid}}) ->
+    exit(Pid, shutdown);
+terminate(_, _) ->
+    ok.
 
 started(Task, From, #state{job = undefined} = State) ->
     State#state{
