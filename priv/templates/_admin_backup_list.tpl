@@ -31,8 +31,8 @@
                     </td>
                     <td class="text-right">
                         {% if backup.size %}{{ backup.size|filesizeformat }}{% endif %}
-                        {% if backup.duration_ms|is_defined %}
-                            <br><small class="text-muted" title="{_ How long it took _}">{{ (backup.duration_ms / 1000)|format_number:1 }} s</small>
+                        {% if backup.duration_seconds|is_defined %}
+                            <br><small class="text-muted" title="{_ How long it took _}">{{ backup.duration_seconds }} s</small>
                         {% endif %}
                     </td>
                     <td>
