@@ -30,7 +30,7 @@
                         {% include "_admin_backup_badges.tpl" backup=backup %}
                     </td>
                     <td class="text-right">
-                        {% if backup.size %}{{ backup.size|filesizeformat }}{% endif %}
+                        {{ backup.size_text }}
                         {% if backup.duration_seconds|is_defined %}
                             <br><small class="text-muted" title="{_ How long it took _}">{{ backup.duration_seconds }} s</small>
                         {% endif %}

@@ -63,6 +63,7 @@ entry(#{name := Name, timestamp := Timestamp, missing := Missing} = Backup) ->
     Shown#{
         timestamp => datetime(Timestamp),
         files_timestamp => datetime(maps:get(files_timestamp, Backup)),
+        size_text => backup_text:size(maps:get(size, Backup)),
         duration_seconds => seconds(maps:get(duration_ms, Backup)),
         is_weekly => is_weekly(Name),
         verified => verified(maps:get(verified, Backup)),
