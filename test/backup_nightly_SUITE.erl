@@ -22,8 +22,7 @@ all() ->
 
 init_per_testcase(Name, Config) ->
     Dir = test_site:dir(Name, Config),
-    meck:new(zbackup, [passthrough, non_strict, no_link]),
-    meck:expect(zbackup, settle, fun(_) -> {error, not_found, <<"nothing to settle">>} end),
+    meck:new(zbackup, [passthrough, no_link]),
     [{dir, Dir}, {context, backup_host:start(Dir)} | Config].
 
 end_per_testcase(_, _) ->
@@ -149,11 +148,11 @@ not_missing_yet(Config) ->
 
 failed_proof(Config) ->
     Context = ?config(context, Config),
-    meck:expect(zbackup, verify, fun(Request, [Name]) ->
+    meck:expect(zbackup, verify, fun(Request, [Name], Options) ->
         Path = filename:join(backup_site:dir(Context), <<Name/binary, ".tar.gz">>),
         {ok, <<Start:50/binary, Byte, Rest/binary>>} = file:read_file(Path),
         test_site:write(Path, <<Start/binary, (Byte bxor 1), Rest/binary>>),
-        meck:passthrough([Request, [Name]])
+        meck:passthrough([Request, [Name], Options])
     end),
     start(Context),
     backup_host:await(<<"error">>),

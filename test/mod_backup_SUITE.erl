@@ -24,8 +24,7 @@ all() ->
 
 init_per_testcase(Name, Config) ->
     Dir = test_site:dir(Name, Config),
-    meck:new(zbackup, [passthrough, non_strict, no_link]),
-    meck:expect(zbackup, settle, fun(_) -> {error, not_found, <<"nothing to settle">>} end),
+    meck:new(zbackup, [passthrough, no_link]),
     [{dir, Dir}, {context, backup_host:start(Dir, #{})} | Config].
 
 end_per_testcase(_, _) ->

@@ -8,14 +8,17 @@
 pub mod archive;
 pub mod backup;
 pub mod catalog;
-mod database;
+pub mod database;
 mod durable;
 pub mod error;
 pub mod hash;
 pub mod list;
 pub mod nightly;
+mod part_reader;
 pub mod priority;
 pub mod progress;
+pub mod restore;
+mod room;
 pub mod schedule;
 pub mod secret;
 pub mod site;

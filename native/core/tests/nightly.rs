@@ -348,7 +348,7 @@ fn a_proof_is_kept_until_there_is_another_backup() {
     fs::write(scratch.join("media/file"), "content").unwrap();
     let (_, archive) = backup(&site);
     let dir = &site.backup_dir;
-    let prove = || verify::run(dir, &[], None, &Monitor::silent()).unwrap();
+    let prove = || verify::run(dir, &[], None, None, &Monitor::silent()).unwrap();
     let kept = || list::run(dir).unwrap().backups[0].entry.verified.clone();
     assert_eq!(kept(), None);
     let at = Timestamp::now();
