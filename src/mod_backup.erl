@@ -199,9 +199,9 @@ restore_backup(Name, Options, Context) when is_binary(Name), is_list(Options) ->
 %% The server goes away with the site, so that it is another process that starts the site again.
 restarted({restarting, Pid}) ->
     Monitor = erlang:monitor(process, Pid),
-    Pid ! go,
+    Pid ! {tell, self(), Monitor},
     receive
-        {'DOWN', Monitor, process, Pid, {shutdown, {restarted, Result}}} -> Result;
+        {Monitor, Result} -> _ = erlang:demonitor(Monitor, [flush]), Result;
         {'DOWN', Monitor, process, Pid, _} -> {error, not_restarted}
     end;
 restarted({error, _} = Error) ->
@@ -431,8 +431,11 @@ ended(#job{task = {restore, _, _}, from = From}, ok, State) ->
     Site = z_context:site(State#state.context),
     Pid = z_proc:spawn_md(fun() ->
         %% Who asked for this may not be there any more.
-        receive go -> ok after ?TIMEOUT -> ok end,
-        exit({shutdown, {restarted, z_sites_manager:restart(Site)}})
+        receive
+            {tell, Asked, Ref} -> Asked ! {Ref, z_sites_manager:restart(Site)}
+        after ?TIMEOUT ->
+            z_sites_manager:restart(Site)
+        end
     end),
     gen_server:reply(From, {restarting, Pid}),
     State#state{job = undefined};

@@ -774,7 +774,15 @@ fn what_is_damaged_is_said_by_verify() {
         site.encryption = word.clone().map(Encryption::Password);
         let report = backup::run(&site, OPTIONS, &Monitor::silent()).unwrap();
         let path = site.backup_dir.join(report.made[0].file.as_str());
-        let verify = || verify::run(&site.backup_dir, &[], word.as_ref(), None, &Monitor::silent());
+        let verify = || {
+            verify::run(
+                &site.backup_dir,
+                &[],
+                word.as_ref(),
+                None,
+                &Monitor::silent(),
+            )
+        };
         let good = verify().unwrap();
         assert!(good[0].ok, "{good:?}");
         assert_eq!(good[0].parts[0].contents.unwrap().entries, 2);
