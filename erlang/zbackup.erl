@@ -19,6 +19,8 @@
     restore/2, restore/3,
     settle/1,
     list/1,
+    due/1,
+    status/1, set_status/2,
     encrypt/3, encrypt/4,
     decrypt/3, decrypt/4,
     cancel/1,
@@ -37,7 +39,8 @@
     job/0, error/0, kind/0, progress/0, phase/0, part/0,
     result/0, report/0, entry/0, stored_part/0, made/0, skipped/0,
     piece/0, restore_options/0, verify_options/0, restore_report/0, restored/0, table_rows/0, settled/0,
-    verified/0, verified_part/0, listing/0, listed/0, refused/0, opened/0
+    verified/0, verified_part/0, verification/0, listing/0, listed/0, refused/0, opened/0,
+    schedule/0, nightly/0, due/0, status/0
 ]).
 
 %% A binary in UTF-8 or a string. Also for paths.
@@ -89,7 +92,8 @@
 
 %% A `drill' rehearses the restore of each dump that is proven: it is loaded into the server of the request,
 %% in a transaction that is rolled back.
--type verify_options() :: #{drill => boolean()}.
+%% `record' keeps in the list what came out.
+-type verify_options() :: #{drill => boolean(), record => boolean()}.
 
 -type job() :: reference().
 -type error() :: {error, kind(), Message :: unicode:unicode_binary()}.
@@ -138,7 +142,15 @@
     is_filestore_uploaded := boolean(),
     duration_ms := non_neg_integer() | undefined,
     writer := unicode:unicode_binary() | undefined,
+    verified := verification() | undefined,
     atom() => term()
+}.
+
+%% What the last proof came to that was recorded.
+-type verification() :: #{
+    at := integer(),
+    ok := boolean(),
+    problem := unicode:unicode_binary() | undefined
 }.
 
 -type stored_part() :: #{
@@ -159,6 +171,7 @@
 
 -type verified() :: #{
     name := unicode:unicode_binary(),
+    timestamp := integer() | undefined,
     ok := boolean(),
     parts := [verified_part()],
     problem := unicode:unicode_binary() | undefined
@@ -217,6 +230,29 @@
 -type refused() :: #{name := unicode:unicode_binary(), reason := unicode:unicode_binary()}.
 
 -type opened() :: #{output := unicode:unicode_binary(), encryption := z1 | z2}.
+
+%% When nightly backups are to be made, and of what folder.
+-type schedule() :: #{
+    backup_dir := text(),
+    at => text() | undefined,                % as 03:00, which it is otherwise
+    timezone => text() | undefined,
+    with_files => boolean() | undefined      % whether one without media files is no good
+}.
+
+-type nightly() :: #{
+    due := due() | undefined,                % the one to make now
+    next := due(),
+    last_good := integer() | undefined       % when the newest good backup was made
+}.
+
+%% A moment, and the day that it is the backup of.
+-type due() :: #{at := integer(), day := calendar:date()}.
+
+%% The last backup that failed, where none went well since; and whether somebody was told.
+-type status() :: #{
+    failure := #{at := integer(), kind := text(), message := text()} | undefined,
+    told := boolean()
+}.
 
 %% @doc Starts a backup. Its result is a `report()'.
 -spec backup(request()) -> {ok, job()} | error().
@@ -280,6 +316,28 @@ settle(_) ->
 list(Request) when is_map(Request) ->
     zbackup_nif:list(zbackup_request:with_binaries(Request));
 list(_) ->
+    not_a_map().
+
+%% @doc Whether the nightly backup is to be made now, and when the next one is. This is not a job.
+-spec due(schedule()) -> {ok, nightly()} | error().
+due(Schedule) when is_map(Schedule) ->
+    zbackup_nif:due(zbackup_request:with_binaries(Schedule));
+due(_) ->
+    not_a_map().
+
+%% @doc What was remembered of the backups of a folder. This is not a job.
+-spec status(request()) -> {ok, status()} | error().
+status(Request) when is_map(Request) ->
+    zbackup_nif:status(zbackup_request:with_binaries(Request));
+status(_) ->
+    not_a_map().
+
+%% @doc Remembers something of the backups of a folder. One process at a time does this.
+-spec set_status(request(), status()) -> ok | error().
+set_status(Request, Status) when is_map(Request), is_map(Status) ->
+    zbackup_nif:set_status(zbackup_request:with_binaries(Request),
+                           zbackup_request:with_binaries(Status));
+set_status(_, _) ->
     not_a_map().
 
 %% @equiv encrypt(In, Out, Password, #{})

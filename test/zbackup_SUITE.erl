@@ -113,7 +113,7 @@ proven(Part, File, Encryption, Entries) ->
 
 without_bytes({ok, #{backups := Backups} = Result}) ->
     {ok, Result#{backups := [
-        Backup#{parts := [Part#{contents := Entries} || #{contents := #{entries := Entries}} = Part <- Parts]}
+        (maps:remove(timestamp, Backup))#{parts := [Part#{contents := Entries} || #{contents := #{entries := Entries}} = Part <- Parts]}
      || #{parts := Parts} = Backup <- Backups
     ]}}.
 

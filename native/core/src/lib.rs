@@ -13,6 +13,7 @@ mod durable;
 pub mod error;
 pub mod hash;
 pub mod list;
+pub mod nightly;
 mod part_reader;
 pub mod priority;
 pub mod progress;

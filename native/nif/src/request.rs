@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::path::PathBuf;
 use zbackup_core::backup::Options;
+use zbackup_core::catalog::Status;
 use zbackup_core::error::{Error, Result};
 use zbackup_core::restore::Piece;
 use zbackup_core::secret::Password;
@@ -66,6 +67,24 @@ pub(crate) struct RestoreOptions {
 pub(crate) struct VerifyOptions {
     #[serde(default)]
     pub(crate) drill: bool,
+    /// Whether to keep in the list what it came to.
+    #[serde(default)]
+    pub(crate) record: bool,
+}
+
+/// When nightly backups of a folder are due.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DueRequest {
+    pub(crate) backup_dir: PathBuf,
+    /// As `03:00`.
+    #[serde(default)]
+    pub(crate) at: Option<String>,
+    #[serde(default)]
+    pub(crate) timezone: Option<String>,
+    /// Whether a backup without media files is no good.
+    #[serde(default)]
+    pub(crate) with_files: bool,
 }
 
 #[derive(Deserialize)]
@@ -160,6 +179,11 @@ impl From<Site> for Store {
 /// The options that go with a request.
 pub(crate) fn options<T: DeserializeOwned>(term: Term<'_>) -> Result<T> {
     fields(term)?.read().map_err(wrong)
+}
+
+/// How it goes with backups, to be kept.
+pub(crate) fn status(term: Term<'_>) -> Result<Status> {
+    Status::deserialize(Value::new(term)).map_err(|error| wrong(error.within("status")))
 }
 
 /// The name of a backup.
