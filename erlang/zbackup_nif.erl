@@ -4,10 +4,10 @@
 %% that says what to do, instead of not being there.
 -module(zbackup_nif).
 
--export([backup/1, verify/2, list/1, encrypt/1, decrypt/1, cancel/1, state/1]).
+-export([backup/1, verify/2, list/1, encrypt/1, decrypt/1, prune_revisions/1, diff/2, cancel/1, state/1]).
 
 -on_load(load/0).
--nifs([backup/1, verify/2, list/1, encrypt/1, decrypt/1, cancel/1, state/1]).
+-nifs([backup/1, verify/2, list/1, encrypt/1, decrypt/1, prune_revisions/1, diff/2, cancel/1, state/1]).
 
 -spec backup(map()) -> {ok, zbackup:job()} | zbackup:error().
 backup(_Request) -> not_loaded().
@@ -23,6 +23,12 @@ encrypt(_Request) -> not_loaded().
 
 -spec decrypt(map()) -> {ok, zbackup:job()} | zbackup:error().
 decrypt(_Request) -> not_loaded().
+
+-spec prune_revisions(map()) -> {ok, zbackup:job()} | zbackup:error().
+prune_revisions(_Request) -> not_loaded().
+
+-spec diff(binary(), binary()) -> {ok, [zbackup:piece()]} | zbackup:error().
+diff(_Old, _New) -> not_loaded().
 
 -spec cancel(zbackup:job()) -> ok | zbackup:error().
 cancel(_Job) -> not_loaded().

@@ -28,10 +28,13 @@ binaries(Other) ->
 name(Key) when Key =:= config_files; Key =:= <<"config_files">> -> config_files;
 name(Key) when Key =:= database; Key =:= <<"database">> -> database;
 name(Key) when Key =:= day; Key =:= <<"day">> -> day;
+name(Key) when Key =:= user_identity_types; Key =:= <<"user_identity_types">> -> texts;
 name(_) -> other.
 
 value(config_files, Paths) when is_list(Paths), length(Paths) >= 0 ->
     [text(Path) || Path <- Paths];
+value(texts, Texts) ->
+    binaries(Texts);
 value(database, Database) when is_map(Database) ->
     %% An empty password is how a configuration says that there is none.
     maps:filter(

@@ -50,6 +50,18 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Delete the revisions of pages that are kept no longer
+    PruneRevisions {
+        /// The site: its database, and how long revisions are kept
+        #[arg(long, value_name = "SITE.TOML")]
+        config: PathBuf,
+        /// Only count them
+        #[arg(long)]
+        dry_run: bool,
+        /// Print the result for a program to read
+        #[arg(long)]
+        json: bool,
+    },
     /// Decrypt one file of a backup
     ///
     /// The output appears when all of the file has authenticated, and only then. Unpack it with
@@ -85,9 +97,10 @@ impl Command {
     /// Whether a program reads the output.
     pub(crate) fn is_json(&self) -> bool {
         match self {
-            Self::Backup { json, .. } | Self::List { json, .. } | Self::Verify { json, .. } => {
-                *json
-            }
+            Self::Backup { json, .. }
+            | Self::List { json, .. }
+            | Self::Verify { json, .. }
+            | Self::PruneRevisions { json, .. } => *json,
             Self::Decrypt { .. } => false,
         }
     }

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 use zbackup_core::backup::Report;
 use zbackup_core::list::{Listed, Listing};
+use zbackup_core::revisions::{Pruned, Rule};
 use zbackup_core::site::TimeZone;
 use zbackup_core::stream::Encryption;
 use zbackup_core::time::local;
@@ -152,6 +153,33 @@ fn found(part: &VerifiedPart) -> String {
         .note
         .map_or_else(String::new, |note| format!("\n{:17}note: {note}", ""));
     format!("{how}, {inside}{note}")
+}
+
+pub(crate) fn pruned(pruned: &Pruned) -> String {
+    let done = if pruned.dry_run {
+        "would be deleted"
+    } else {
+        "deleted"
+    };
+    let mut out = String::new();
+    for rule in &pruned.rules {
+        let what = match rule.rule {
+            Rule::Revisions => "revisions",
+            Rule::UserRevisions => "revisions of users",
+            Rule::DeletedUsers => "revisions of deleted users",
+            Rule::MediumLog => "deleted media",
+            Rule::EdgeLog => "connections",
+        };
+        out += &format!(
+            "{what:<27} older than {} UTC: {} {done}\n",
+            local(rule.before, &TimeZone::UTC),
+            rule.deleted
+        );
+        if let Some(problem) = &rule.problem {
+            out += &format!("  and then it failed: {problem}\n");
+        }
+    }
+    out
 }
 
 /// Whether others than its owner can read a file.

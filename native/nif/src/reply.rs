@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use zbackup_core::archive::{Contents, Skipped};
 use zbackup_core::backup::{Made, Report};
 use zbackup_core::catalog::{Entry, Part, Refused, StoredPart};
+use zbackup_core::diff::{Change, Piece};
 use zbackup_core::error::Error;
 use zbackup_core::list::{Listed, Listing};
 use zbackup_core::progress::{Phase, Snapshot};
+use zbackup_core::revisions::{Pruned, PrunedRule};
 use zbackup_core::stream::{Encryption, Opened};
 use zbackup_core::verify::{Verified, VerifiedPart, is_proven};
 
@@ -18,6 +20,7 @@ pub(crate) enum Done {
     Verified(Vec<Verified>),
     Encrypted(PathBuf),
     Decrypted(Opened),
+    Pruned(Pruned),
 }
 
 /// What Erlang can be told.
@@ -77,6 +80,7 @@ impl Reply for Done {
                 let ok = is_proven(all);
                 map(env, &[("ok", ok.encode(env)), ("backups", all.reply(env))])
             }
+            Self::Pruned(pruned) => pruned.reply(env),
             Self::Encrypted(output) => map(env, &[("output", path(env, output))]),
             Self::Decrypted(opened) => map(
                 env,
@@ -321,6 +325,50 @@ impl Reply for VerifiedPart {
                 ("note", plain(env, *note)),
             ],
         )
+    }
+}
+
+impl Reply for Pruned {
+    fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
+        let Self { dry_run, rules } = self;
+        map(
+            env,
+            &[
+                ("dry_run", dry_run.encode(env)),
+                ("rules", rules.reply(env)),
+            ],
+        )
+    }
+}
+
+impl Reply for PrunedRule {
+    fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
+        let Self {
+            rule,
+            before,
+            deleted,
+            problem,
+        } = self;
+        map(
+            env,
+            &[
+                ("rule", atom(env, rule.name())),
+                ("before", before.encode(env)),
+                ("deleted", deleted.encode(env)),
+                ("problem", plain(env, problem.as_deref())),
+            ],
+        )
+    }
+}
+
+impl Reply for Piece {
+    fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
+        let change = match self.change {
+            Change::Equal => "equal",
+            Change::Delete => "delete",
+            Change::Insert => "insert",
+        };
+        (atom(env, change), self.text.as_str()).encode(env)
     }
 }
 
