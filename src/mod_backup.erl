@@ -14,6 +14,18 @@
 
 -export([start_link/1, list_backups/1]).
 -export([observe_backup_list/2]).
+%% The revision log.
+-export([
+    manage_schema/2,
+    observe_rsc_delete/2,
+    observe_rsc_update_done/2,
+    observe_edge_insert/2,
+    observe_edge_delete/2,
+    observe_media_update_done/2,
+    observe_rsc_upload/2,
+    observe_search_query/2,
+    observe_tick_24h/2
+]).
 -export([init/1, handle_call/3, handle_cast/2]).
 
 -include_lib("zotonic_core/include/zotonic.hrl").
@@ -74,18 +86,6 @@ handle_cast(Request, State) ->
     {stop, {unknown_cast, Request}, State}.
 
 %% The revision log
-
--export([
-    manage_schema/2,
-    observe_rsc_delete/2,
-    observe_rsc_update_done/2,
-    observe_edge_insert/2,
-    observe_edge_delete/2,
-    observe_media_update_done/2,
-    observe_rsc_upload/2,
-    observe_search_query/2,
-    observe_tick_24h/2
-]).
 
 %% @doc Makes the tables of the revision log, or what they lack.
 -spec manage_schema(install | {upgrade, integer()}, z:context()) -> ok.
