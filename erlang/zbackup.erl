@@ -17,6 +17,8 @@
     backup/1,
     verify/1, verify/2,
     list/1,
+    due/1,
+    status/1, set_status/2,
     encrypt/3, encrypt/4,
     decrypt/3, decrypt/4,
     prune_revisions/1, prune_revisions/2,
@@ -35,7 +37,8 @@
     request/0, text/0, database/0, encryption/0, file_options/0,
     job/0, error/0, kind/0, progress/0, phase/0, part/0,
     result/0, report/0, entry/0, stored_part/0, made/0, skipped/0,
-    verified/0, verified_part/0, listing/0, listed/0, refused/0, opened/0,
+    verified/0, verified_part/0, verification/0, listing/0, listed/0, refused/0, opened/0,
+    schedule/0, nightly/0, due/0, status/0,
     revisions/0, prune_options/0, pruned/0, pruned_rule/0, piece/0
 ]).
 
@@ -64,7 +67,8 @@
     }
     | #{
         backup_dir := text(),                % enough to list and verify
-        encryption => encryption() | undefined
+        encryption => encryption() | undefined,
+        record => boolean() | undefined      % keep in the list what a proof came to
     }
     | #{
         database := database(),              % enough to prune revisions
@@ -142,7 +146,15 @@
     is_filestore_uploaded := boolean(),
     duration_ms := non_neg_integer() | undefined,
     writer := unicode:unicode_binary() | undefined,
+    verified := verification() | undefined,
     atom() => term()
+}.
+
+%% What the last proof came to that was recorded.
+-type verification() :: #{
+    at := integer(),
+    ok := boolean(),
+    problem := unicode:unicode_binary() | undefined
 }.
 
 -type stored_part() :: #{
@@ -163,6 +175,7 @@
 
 -type verified() :: #{
     name := unicode:unicode_binary(),
+    timestamp := integer() | undefined,
     ok := boolean(),
     parts := [verified_part()],
     problem := unicode:unicode_binary() | undefined
@@ -195,6 +208,29 @@
 -type refused() :: #{name := unicode:unicode_binary(), reason := unicode:unicode_binary()}.
 
 -type opened() :: #{output := unicode:unicode_binary(), encryption := z1 | z2}.
+
+%% When nightly backups are to be made, and of what folder.
+-type schedule() :: #{
+    backup_dir := text(),
+    at => text() | undefined,                % as 03:00, which it is otherwise
+    timezone => text() | undefined,
+    with_files => boolean() | undefined      % whether one without media files is no good
+}.
+
+-type nightly() :: #{
+    due := due() | undefined,                % the one to make now
+    next := due(),
+    last_good := integer() | undefined       % when the newest good backup was made
+}.
+
+%% A moment, and the day that it is the backup of.
+-type due() :: #{at := integer(), day := calendar:date()}.
+
+%% The last backup that failed, where none went well since; and whether somebody was told.
+-type status() :: #{
+    failure := #{at := integer(), kind := text(), message := text()} | undefined,
+    told := boolean()
+}.
 
 -type pruned() :: #{dry_run := boolean(), rules := [pruned_rule()]}.
 
@@ -233,6 +269,28 @@ verify(_, _) ->
 list(Request) when is_map(Request) ->
     zbackup_nif:list(zbackup_request:with_binaries(Request));
 list(_) ->
+    not_a_map().
+
+%% @doc Whether the nightly backup is to be made now, and when the next one is. This is not a job.
+-spec due(schedule()) -> {ok, nightly()} | error().
+due(Schedule) when is_map(Schedule) ->
+    zbackup_nif:due(zbackup_request:with_binaries(Schedule));
+due(_) ->
+    not_a_map().
+
+%% @doc What was remembered of the backups of a folder. This is not a job.
+-spec status(request()) -> {ok, status()} | error().
+status(Request) when is_map(Request) ->
+    zbackup_nif:status(zbackup_request:with_binaries(Request));
+status(_) ->
+    not_a_map().
+
+%% @doc Remembers something of the backups of a folder. One process at a time does this.
+-spec set_status(request(), status()) -> ok | error().
+set_status(Request, Status) when is_map(Request), is_map(Status) ->
+    zbackup_nif:set_status(zbackup_request:with_binaries(Request),
+                           zbackup_request:with_binaries(Status));
+set_status(_, _) ->
     not_a_map().
 
 %% @equiv encrypt(In, Out, Password, #{})

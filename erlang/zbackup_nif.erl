@@ -4,10 +4,12 @@
 %% that says what to do, instead of not being there.
 -module(zbackup_nif).
 
--export([backup/1, verify/2, list/1, encrypt/1, decrypt/1, prune_revisions/1, diff/2, cancel/1, state/1]).
+-export([backup/1, verify/2, list/1, due/1, status/1, set_status/2]).
+-export([encrypt/1, decrypt/1, prune_revisions/1, diff/2, cancel/1, state/1]).
 
 -on_load(load/0).
--nifs([backup/1, verify/2, list/1, encrypt/1, decrypt/1, prune_revisions/1, diff/2, cancel/1, state/1]).
+-nifs([backup/1, verify/2, list/1, due/1, status/1, set_status/2]).
+-nifs([encrypt/1, decrypt/1, prune_revisions/1, diff/2, cancel/1, state/1]).
 
 -spec backup(map()) -> {ok, zbackup:job()} | zbackup:error().
 backup(_Request) -> not_loaded().
@@ -17,6 +19,15 @@ verify(_Request, _Names) -> not_loaded().
 
 -spec list(map()) -> {ok, zbackup:listing()} | zbackup:error().
 list(_Request) -> not_loaded().
+
+-spec due(map()) -> {ok, zbackup:nightly()} | zbackup:error().
+due(_Request) -> not_loaded().
+
+-spec status(map()) -> {ok, zbackup:status()} | zbackup:error().
+status(_Request) -> not_loaded().
+
+-spec set_status(map(), map()) -> ok | zbackup:error().
+set_status(_Request, _Status) -> not_loaded().
 
 -spec encrypt(map()) -> {ok, zbackup:job()} | zbackup:error().
 encrypt(_Request) -> not_loaded().

@@ -31,11 +31,11 @@ m_get([<<"list">>, Id | Rest], _Msg, Context) ->
 m_get([<<"title">>, Id | Rest], _Msg, Context) ->
     of_page(Id, Rest, fun title/2, Context);
 m_get([<<"retention_months">> | Rest], _Msg, Context) ->
-    retention(revision_retention_months, Rest, Context);
+    {ok, {backup_config:retention_months(Context), Rest}};
 m_get([<<"user_retention_days">> | Rest], _Msg, Context) ->
-    retention(user_revision_retention_days, Rest, Context);
+    {ok, {backup_config:user_retention_days(Context), Rest}};
 m_get([<<"deleted_user_retention_days">> | Rest], _Msg, Context) ->
-    retention(user_deletion_retention_days, Rest, Context);
+    {ok, {backup_config:deleted_user_retention_days(Context), Rest}};
 m_get(_Path, _Msg, _Context) ->
     {error, unknown_path}.
 
@@ -49,9 +49,6 @@ of_page(Page, Rest, Fun, Context) ->
         undefined ->
             {error, enoent}
     end.
-
-retention(Key, Rest, Context) ->
-    {ok, {maps:get(Key, backup_revision_prune:retention(Context)), Rest}}.
 
 %% @doc Whether the user may see the revisions of a page, and go back to them: who may use this module, and
 %% of a page that is there also who may edit it.

@@ -1,9 +1,13 @@
 %% @doc Deletes revisions that are kept no longer, every day.
 -module(backup_revision_prune).
 
--export([run/1, retention/1]).
+-export([run/1]).
 
 -include_lib("zotonic_core/include/zotonic.hrl").
+
+%% For ever, as far as a site is concerned.
+-define(LONGEST_MONTHS, 1200).
+-define(LONGEST_DAYS, 36500).
 
 %% @doc Prunes, and tells the log what was deleted. Returns when it is done, which may take minutes; the
 %% tick that calls this has a process of its own.
@@ -61,48 +65,10 @@ request(Context) ->
             dbname => proplists:get_value(dbdatabase, Options),
             schema => proplists:get_value(dbschema, Options)
         },
-        revisions => (retention(Context))#{user_identity_types => Types}
+        revisions => #{
+            revision_retention_months => min(?LONGEST_MONTHS, backup_config:retention_months(Context)),
+            user_revision_retention_days => min(?LONGEST_DAYS, backup_config:user_retention_days(Context)),
+            user_deletion_retention_days => backup_config:deleted_user_retention_days(Context),
+            user_identity_types => Types
+        }
     }.
-
-%% @doc How long revisions are kept, within the limits that there are. Where nothing sensible is configured,
-%% as long as the manual says.
--spec retention(z:context()) -> #{
-    revision_retention_months := 1..1200,
-    user_revision_retention_days := 1..36500,
-    user_deletion_retention_days := 1..30
-}.
-retention(Context) ->
-    #{
-        revision_retention_months => setting(revision_retention_months, 18, 1200, Context),
-        user_revision_retention_days => setting(user_revision_retention_days, 90, 36500, Context),
-        user_deletion_retention_days => setting(user_deletion_retention_days, 30, 30, Context)
-    }.
-
-setting(Key, Default, Most, Context) ->
-    case number(configured(Key, Context)) of
-        undefined -> Default;
-        Number when Number < 1, Most =:= 30 -> Default;
-        Number -> min(Most, max(1, Number))
-    end.
-
-configured(Key, Context) ->
-    Global = application:get_env(zotonic_mod_backup, Key, undefined),
-    IsLocked = z_convert:to_bool(application:get_env(zotonic_mod_backup, is_config_locked, false)),
-    case IsLocked orelse m_config:get_value(mod_backup, Key, Context) of
-        true -> Global;
-        undefined -> Global;
-        <<>> -> Global;
-        Value -> Value
-    end.
-
-number(Number) when is_integer(Number) ->
-    Number;
-number(Text) when is_binary(Text) ->
-    case string:to_integer(string:trim(Text)) of
-        {Number, <<>>} when is_integer(Number) -> Number;
-        _ -> undefined
-    end;
-number(Text) when is_list(Text) ->
-    number(unicode:characters_to_binary(Text));
-number(_) ->
-    undefined.

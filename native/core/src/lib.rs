@@ -14,6 +14,7 @@ mod durable;
 pub mod error;
 pub mod hash;
 pub mod list;
+pub mod nightly;
 pub mod priority;
 pub mod progress;
 pub mod revisions;

@@ -177,14 +177,22 @@ impl Site {
     /// # Errors
     /// `Usage` when there is no time zone of that name.
     pub fn time_zone(&self) -> Result<TimeZone> {
-        match &self.timezone {
-            None => Ok(TimeZone::system()),
-            Some(name) => TimeZone::get(name).map_err(|_| {
-                Error::Usage(format!(
-                    "there is no time zone \"{name}\": use a name like Europe/Amsterdam"
-                ))
-            }),
-        }
+        time_zone(self.timezone.as_deref())
+    }
+}
+
+/// The time zone of that name, else that of the machine.
+///
+/// # Errors
+/// `Usage` when there is no time zone of that name.
+pub fn time_zone(name: Option<&str>) -> Result<TimeZone> {
+    match name {
+        None => Ok(TimeZone::system()),
+        Some(name) => TimeZone::get(name).map_err(|_| {
+            Error::Usage(format!(
+                "there is no time zone \"{name}\": use a name like Europe/Amsterdam"
+            ))
+        }),
     }
 }
 

@@ -2,13 +2,16 @@
 //! gzip, and the structure of what is inside.
 
 use crate::archive::{Contents, Incomplete, check_dump, check_tar};
-use crate::catalog::{Catalog, Entry, Part, PartName, StoredPart};
+use crate::catalog::{
+    BackupFolder, BackupName, Catalog, Entry, Part, PartName, StoredPart, Verification,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hash::Sha256Hash;
 use crate::progress::{Monitor, Phase};
 use crate::secret::Password;
 use crate::stream::{Encryption, StoredReader};
 use flate2::bufread::MultiGzDecoder;
+use jiff::Timestamp;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::io::{self, BufRead, BufReader, Read};
@@ -19,6 +22,8 @@ use std::path::Path;
 pub struct Verified {
     /// Its name.
     pub name: String,
+    /// When it was made, in seconds since 1970 (Unix time); nothing of an entry that cannot be used.
+    pub timestamp: Option<i64>,
     /// Whether every part of it is proven.
     pub ok: bool,
     /// Its parts.
@@ -89,6 +94,7 @@ pub fn run(
             .filter(|refused| is_wanted(&refused.name))
             .map(|refused| Verified {
                 name: refused.name,
+                timestamp: None,
                 ok: false,
                 parts: Vec::new(),
                 problem: Some(refused.reason),
@@ -101,6 +107,41 @@ pub fn run(
 #[must_use]
 pub fn is_proven(all: &[Verified]) -> bool {
     !all.is_empty() && all.iter().all(|backup| backup.ok)
+}
+
+/// Keeps in the list what a proof came to, for whoever looks at the list later.
+///
+/// # Errors
+/// `InProgress` when another job has the folder for longer than some seconds; `Io`; `Damaged`.
+pub fn record(folder: &Path, all: &[Verified], at: Timestamp) -> Result<()> {
+    let open = BackupFolder::open_soon(folder)?;
+    let mut catalog = Catalog::load(folder)?;
+    let mut is_changed = false;
+    for verified in all {
+        let name = BackupName::try_from(verified.name.clone());
+        let (Ok(name), Some(timestamp)) = (name, verified.timestamp) else {
+            continue;
+        };
+        let verification = Verification {
+            at: at.as_second(),
+            ok: verified.ok,
+            problem: verified.problem_in_words(),
+        };
+        is_changed |= catalog.note_verified(&name, timestamp, verification)?;
+    }
+    if is_changed {
+        open.amend(&catalog)?;
+    }
+    Ok(())
+}
+
+impl Verified {
+    /// What is wrong with the backup or with the first part that is not proven.
+    #[must_use]
+    pub fn problem_in_words(&self) -> Option<String> {
+        let parts = self.parts.iter().filter_map(|part| part.problem.clone());
+        self.problem.clone().into_iter().chain(parts).next()
+    }
 }
 
 /// The error for a name that is not in the list.
@@ -176,6 +217,7 @@ fn once(
         .then(|| "it has no parts: there is nothing to restore".to_owned());
     Ok(Verified {
         name: entry.name.to_string(),
+        timestamp: Some(entry.timestamp),
         ok: problem.is_none() && parts.iter().all(|part| part.ok),
         parts,
         problem,

@@ -15,10 +15,14 @@ mod request;
 use crate::guard::guarded;
 use crate::job::{Job, start};
 use crate::reply::{Done, Reply, failed};
-use crate::request::{FileRequest, PruneRequest, Request, StoreRequest, names};
+use crate::request::{DueRequest, FileRequest, PruneRequest, Request, StoreRequest, names};
+use jiff::Timestamp;
 use rustler::{Encoder, Env, ResourceArc, Term};
+use zbackup_core::catalog::Status;
 use zbackup_core::error::{Error, Result};
-use zbackup_core::{backup, diff, list, revisions, stream, verify};
+use zbackup_core::schedule::TimeOfDay;
+use zbackup_core::site::time_zone;
+use zbackup_core::{backup, diff, list, nightly, revisions, stream, verify};
 
 rustler::init!("zbackup_nif");
 
@@ -41,8 +45,13 @@ fn start_verify<'a>(env: Env<'a>, request: Term<'a>, wanted: Term<'a>) -> Term<'
         let request = StoreRequest::decode(request)?;
         let wanted = names(wanted)?;
         start(env, move |monitor| {
+            let record = request.record;
             let (folder, password) = request.open()?;
-            verify::run(&folder, &wanted, password.as_ref(), monitor).map(Done::Verified)
+            let all = verify::run(&folder, &wanted, password.as_ref(), monitor)?;
+            if record {
+                verify::record(&folder, &all, Timestamp::now())?;
+            }
+            Ok(Done::Verified(all))
         })
     })
 }
@@ -113,8 +122,41 @@ fn diff_words<'a>(env: Env<'a>, old: Term<'a>, new: Term<'a>) -> Term<'a> {
 #[rustler::nif(schedule = "DirtyIo")]
 fn list<'a>(env: Env<'a>, request: Term<'a>) -> Term<'a> {
     let listing = guarded(|| list::run(&StoreRequest::decode(request)?.folder()?));
-    match listing {
-        Ok(listing) => (rustler::types::atom::ok(), listing.reply(env)).encode(env),
+    answered(env, listing)
+}
+
+/// When a nightly backup is due. It reads what `list` reads.
+#[rustler::nif(schedule = "DirtyIo")]
+fn due<'a>(env: Env<'a>, request: Term<'a>) -> Term<'a> {
+    let nightly = guarded(|| {
+        let request = DueRequest::decode(request)?;
+        let at = match &request.at {
+            Some(at) => nightly::time_of_day(at)?,
+            None => TimeOfDay::default(),
+        };
+        let zone = time_zone(request.timezone.as_deref())?;
+        let folder = &request.backup_dir;
+        nightly::run(folder, request.with_files, at, &zone, Timestamp::now())
+    });
+    answered(env, nightly)
+}
+
+/// What was remembered of the backups of a folder.
+#[rustler::nif(schedule = "DirtyIo")]
+fn status<'a>(env: Env<'a>, request: Term<'a>) -> Term<'a> {
+    let status = guarded(|| Ok(Status::load(&StoreRequest::decode(request)?.folder()?)));
+    answered(env, status)
+}
+
+/// Remembers something of the backups of a folder.
+#[rustler::nif(schedule = "DirtyIo")]
+fn set_status<'a>(env: Env<'a>, request: Term<'a>, status: Term<'a>) -> Term<'a> {
+    let saved = guarded(|| {
+        let folder = StoreRequest::decode(request)?.folder()?;
+        request::status(status)?.save(&folder)
+    });
+    match saved {
+        Ok(()) => rustler::types::atom::ok().encode(env),
         Err(error) => failed(env, &error),
     }
 }
@@ -155,6 +197,13 @@ fn state<'a>(env: Env<'a>, job: Term<'a>) -> Term<'a> {
 fn job_of(term: Term<'_>) -> Result<ResourceArc<Job>> {
     term.decode()
         .map_err(|_| Error::Usage("this is not a job of zbackup".into()))
+}
+
+fn answered<'a>(env: Env<'a>, answer: Result<impl Reply>) -> Term<'a> {
+    match answer {
+        Ok(answer) => (rustler::types::atom::ok(), answer.reply(env)).encode(env),
+        Err(error) => failed(env, &error),
+    }
 }
 
 fn started<'a>(env: Env<'a>, start: impl FnOnce() -> Result<ResourceArc<Job>>) -> Term<'a> {

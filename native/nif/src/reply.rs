@@ -5,12 +5,14 @@ use rustler::{Atom, Encoder, Env, Term};
 use std::path::{Path, PathBuf};
 use zbackup_core::archive::{Contents, Skipped};
 use zbackup_core::backup::{Made, Report};
-use zbackup_core::catalog::{Entry, Part, Refused, StoredPart};
+use zbackup_core::catalog::{Entry, Failure, Part, Refused, Status, StoredPart, Verification};
 use zbackup_core::diff::{Change, Piece};
 use zbackup_core::error::Error;
 use zbackup_core::list::{Listed, Listing};
+use zbackup_core::nightly::Nightly;
 use zbackup_core::progress::{Phase, Snapshot};
 use zbackup_core::revisions::{Pruned, PrunedRule};
+use zbackup_core::schedule::Due;
 use zbackup_core::stream::{Encryption, Opened};
 use zbackup_core::verify::{Verified, VerifiedPart, is_proven};
 
@@ -210,6 +212,7 @@ fn entry<'a>(env: Env<'a>, entry: &Entry) -> Vec<(&'static str, Term<'a>)> {
         ),
         ("duration_ms", plain(env, entry.duration_ms)),
         ("writer", plain(env, entry.writer.as_deref())),
+        ("verified", option(env, entry.verified.as_ref())),
     ]
 }
 
@@ -277,10 +280,83 @@ impl Reply for Refused {
     }
 }
 
+impl Reply for Verification {
+    fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
+        let Self { at, ok, problem } = self;
+        map(
+            env,
+            &[
+                ("at", at.encode(env)),
+                ("ok", ok.encode(env)),
+                ("problem", plain(env, problem.as_deref())),
+            ],
+        )
+    }
+}
+
+impl Reply for Nightly {
+    fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
+        let Self {
+            due,
+            next,
+            last_good,
+        } = self;
+        map(
+            env,
+            &[
+                ("due", option(env, due.as_ref())),
+                ("next", next.reply(env)),
+                ("last_good", plain(env, *last_good)),
+            ],
+        )
+    }
+}
+
+impl Reply for Due {
+    fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
+        let Self { at, day } = self;
+        map(
+            env,
+            &[
+                ("at", at.as_second().encode(env)),
+                ("day", (day.year(), day.month(), day.day()).encode(env)),
+            ],
+        )
+    }
+}
+
+impl Reply for Status {
+    fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
+        let Self { failure, told } = self;
+        map(
+            env,
+            &[
+                ("failure", option(env, failure.as_ref())),
+                ("told", told.encode(env)),
+            ],
+        )
+    }
+}
+
+impl Reply for Failure {
+    fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
+        let Self { at, kind, message } = self;
+        map(
+            env,
+            &[
+                ("at", at.encode(env)),
+                ("kind", kind.encode(env)),
+                ("message", message.encode(env)),
+            ],
+        )
+    }
+}
+
 impl Reply for Verified {
     fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
         let Self {
             name,
+            timestamp,
             ok,
             parts,
             problem,
@@ -289,6 +365,7 @@ impl Reply for Verified {
             env,
             &[
                 ("name", name.encode(env)),
+                ("timestamp", plain(env, *timestamp)),
                 ("ok", ok.encode(env)),
                 ("parts", parts.reply(env)),
                 ("problem", plain(env, problem.as_deref())),

@@ -5,6 +5,7 @@ use rustler::Term;
 use serde::Deserialize;
 use std::path::PathBuf;
 use zbackup_core::backup::Options;
+use zbackup_core::catalog::Status;
 use zbackup_core::error::{Error, Result};
 use zbackup_core::revisions::{self, Retention};
 use zbackup_core::secret::Password;
@@ -25,7 +26,13 @@ pub(crate) enum Source {
 }
 
 /// A request for what is in a backup folder.
-pub(crate) enum StoreRequest {
+pub(crate) struct StoreRequest {
+    source: StoreSource,
+    /// Whether to keep in the list what a proof came to.
+    pub(crate) record: bool,
+}
+
+enum StoreSource {
     Given {
         backup_dir: PathBuf,
         encryption: Option<Encryption>,
@@ -83,6 +90,23 @@ struct Choices {
     database_only: bool,
     #[serde(default)]
     day: Option<jiff::civil::Date>,
+    #[serde(default)]
+    record: bool,
+}
+
+/// When nightly backups of a folder are due.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DueRequest {
+    pub(crate) backup_dir: PathBuf,
+    /// As `03:00`.
+    #[serde(default)]
+    pub(crate) at: Option<String>,
+    #[serde(default)]
+    pub(crate) timezone: Option<String>,
+    /// Whether a backup without media files is no good.
+    #[serde(default)]
+    pub(crate) with_files: bool,
 }
 
 #[derive(Deserialize)]
@@ -126,9 +150,13 @@ impl Source {
 impl StoreRequest {
     pub(crate) fn decode(term: Term<'_>) -> Result<Self> {
         // The same request can be used for a backup: all of it must be right.
-        let (_, fields) = split(term)?;
+        let (choices, fields) = split(term)?;
+        let record = choices.record;
         if let Some(path) = config(&fields)? {
-            return Ok(Self::File(path));
+            return Ok(Self {
+                source: StoreSource::File(path),
+                record,
+            });
         }
         let Store {
             backup_dir,
@@ -146,21 +174,24 @@ impl StoreRequest {
         } else {
             fields.read().map_err(wrong)?
         };
-        Ok(Self::Given {
-            backup_dir,
-            encryption,
+        Ok(Self {
+            source: StoreSource::Given {
+                backup_dir,
+                encryption,
+            },
+            record,
         })
     }
 
     /// The backup folder and the password. Reads files.
     pub(crate) fn open(self) -> Result<(PathBuf, Option<Password>)> {
-        match self {
-            Self::File(path) => {
+        match self.source {
+            StoreSource::File(path) => {
                 let site = Site::from_file(&path)?;
                 let password = site.password()?;
                 Ok((site.backup_dir, password))
             }
-            Self::Given {
+            StoreSource::Given {
                 backup_dir,
                 encryption,
             } => {
@@ -176,9 +207,9 @@ impl StoreRequest {
 
     /// The backup folder. Reads a file.
     pub(crate) fn folder(self) -> Result<PathBuf> {
-        match self {
-            Self::File(path) => Ok(Site::from_file(&path)?.backup_dir),
-            Self::Given { backup_dir, .. } => Ok(backup_dir),
+        match self.source {
+            StoreSource::File(path) => Ok(Site::from_file(&path)?.backup_dir),
+            StoreSource::Given { backup_dir, .. } => Ok(backup_dir),
         }
     }
 }
@@ -221,6 +252,17 @@ impl PruneRequest {
     }
 }
 
+impl DueRequest {
+    pub(crate) fn decode(term: Term<'_>) -> Result<Self> {
+        fields(term)?.read().map_err(wrong)
+    }
+}
+
+/// How it goes with backups, to be kept.
+pub(crate) fn status(term: Term<'_>) -> Result<Status> {
+    Status::deserialize(Value::new(term)).map_err(|error| wrong(error.within("status")))
+}
+
 impl FileRequest {
     pub(crate) fn decode(term: Term<'_>) -> Result<Self> {
         fields(term)?.read().map_err(wrong)
@@ -233,7 +275,7 @@ pub(crate) fn names(term: Term<'_>) -> Result<Vec<String>> {
 }
 
 fn split(term: Term<'_>) -> Result<(Choices, Fields<'_>)> {
-    let (choices, site) = fields(term)?.partition(&["database_only", "day"]);
+    let (choices, site) = fields(term)?.partition(&["database_only", "day", "record"]);
     Ok((choices.read().map_err(wrong)?, site))
 }
 

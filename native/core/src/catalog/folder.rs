@@ -6,7 +6,7 @@
 //! Renaming and removing can be done again from the start as often as it takes, and whoever opens the
 //! folder next does so. Without a `commit.json`, what is staged was not finished and goes.
 
-use super::{Catalog, Entry, FILE_NAME, PartName};
+use super::{Catalog, Entry, FILE_NAME, PartName, retention};
 use crate::durable::{open_file, sync_folder};
 use crate::error::{self, Error, Result};
 use rustix::fs::OFlags;
@@ -72,6 +72,10 @@ impl BackupFolder {
     /// # Errors
     /// `Io`.
     pub fn staged(&self, file: &PartName) -> Result<PathBuf> {
+        Ok(self.staging()?.join(file.as_str()))
+    }
+
+    fn staging(&self) -> Result<PathBuf> {
         let staging = self.path.join(STAGING);
         if staging.is_symlink() {
             return Err(Error::Usage(format!(
@@ -80,7 +84,24 @@ impl BackupFolder {
             )));
         }
         private_folder(&staging)?;
-        Ok(self.path.join(STAGING).join(file.as_str()))
+        Ok(staging)
+    }
+
+    /// Opens a folder as [`BackupFolder::open`] does, and waits some seconds for another job that has it.
+    ///
+    /// # Errors
+    /// Those of `open`.
+    pub fn open_soon(path: &Path) -> Result<Self> {
+        let mut patience = PATIENCE;
+        loop {
+            match Self::open(path) {
+                Err(Error::InProgress { .. }) if patience > 0 => {
+                    patience -= 1;
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+                opened => return opened,
+            }
+        }
     }
 
     /// The list. One that is damaged as a whole is kept aside under another name, which is in the
@@ -111,38 +132,51 @@ impl BackupFolder {
 
     /// Makes the staged files the backup `entry`, in the place of an earlier one of that name. The
     /// files of that one which the new one does not have go away, as do encrypted or unencrypted
-    /// twins.
+    /// twins, and what is past its time (see [`retention`]).
     ///
     /// # Errors
     /// `Io`. Before the commit is decided the earlier backup is untouched then; after that the next
     /// process finishes it.
     pub fn commit(&self, mut catalog: Catalog, entry: Entry, staged: &[PartName]) -> Result<()> {
-        let staging = self.path.join(STAGING);
         let before = catalog.get(&entry.name);
         let name = entry.name.clone();
+        let now = entry.timestamp;
+        let has_files = entry.files.is_some();
         catalog.set(entry)?;
+        let mut remove = retention::expire(&mut catalog, &name, now);
+        remove.extend(retention::orphans(&self.path, &name, has_files, now));
+        remove.extend(
+            before
+                .iter()
+                .flat_map(|entry| entry.parts().map(|(_, part)| part.file.to_string())),
+        );
+        remove.extend(staged.iter().map(|file| file.twin().to_string()));
+        let in_use = catalog.files();
+        remove.retain(|file| !in_use.contains(file));
+        let rename = staged.iter().map(ToString::to_string).collect();
+        self.decide(&catalog, rename, remove)
+    }
 
-        let in_use: Vec<PartName> = catalog
-            .entries()
-            .0
-            .iter()
-            .flat_map(|entry| entry.parts().map(|(_, part)| part.file.clone()))
-            .collect();
-        let remove = before
-            .iter()
-            .flat_map(|entry| entry.parts().map(|(_, part)| part.file.clone()))
-            .chain(staged.iter().map(PartName::twin))
-            .filter(|file| !in_use.contains(file))
-            .map(|file| file.to_string())
-            .collect();
-        let rename = staged
-            .iter()
-            .map(ToString::to_string)
-            .chain([FILE_NAME.to_owned()])
-            .collect();
+    /// Puts another list in the place of the one that is there. Backups stay as they are.
+    ///
+    /// # Errors
+    /// `Io`, as of a commit.
+    pub fn amend(&self, catalog: &Catalog) -> Result<()> {
+        self.decide(catalog, Vec::new(), Vec::new())
+    }
 
-        let internal = |error| Error::Internal(format!("the catalog with {name}: {error}"));
-        let list = serde_json::to_vec(&catalog).map_err(internal)?;
+    /// Decides on a new list, on files from the staging folder to their places, and on what is to go
+    /// away after that; and does it.
+    fn decide(
+        &self,
+        catalog: &Catalog,
+        mut rename: Vec<String>,
+        remove: Vec<String>,
+    ) -> Result<()> {
+        let staging = self.staging()?;
+        let internal = |error| Error::Internal(format!("the catalog: {error}"));
+        rename.push(FILE_NAME.to_owned());
+        let list = serde_json::to_vec(catalog).map_err(internal)?;
         write_synced(&staging.join(FILE_NAME), &list)?;
         let commit = Commit { rename, remove };
         let text = serde_json::to_vec(&commit).map_err(internal)?;
@@ -249,7 +283,7 @@ fn rename_file(from: &Path, to: &Path) -> Result<()> {
     std::fs::rename(from, to).map_err(Error::io("cannot rename", from))
 }
 
-fn write_synced(path: &Path, data: &[u8]) -> Result<()> {
+pub(super) fn write_synced(path: &Path, data: &[u8]) -> Result<()> {
     OpenOptions::new()
         .write(true)
         .create(true)
