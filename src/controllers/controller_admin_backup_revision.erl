@@ -138,7 +138,7 @@ reverted({ok, Problems}, Id, Context) ->
     ],
     z_render:wire({dialog_open, Dialog}, Context);
 reverted({error, Reason}, _Id, Context) ->
-    z_render:growl_error(backup_revision_text:error(Reason, Context), Context).
+    z_render:growl_error(backup_revision_text:reason(Reason, Context), Context).
 
 edit_page(Id, Context) ->
     z_render:wire({redirect, [{dispatch, admin_edit_rsc}, {id, Id}]}, Context).
@@ -160,6 +160,6 @@ upload(_Id, _NoFile, _Context) ->
 uploaded({ok, Id}, Context) ->
     edit_page(Id, z_render:wire({dialog_close, []}, Context));
 uploaded({error, Reason}, Context) ->
-    z_render:growl_error(backup_revision_text:error(Reason, Context), Context);
+    z_render:growl_error(backup_revision_text:reason(Reason, Context), Context);
 uploaded(_, Context) ->
     uploaded({error, badarg}, Context).

@@ -64,13 +64,16 @@ revert(Id, RevisionId, Props, Run, Context) ->
     case is_allowed(IsThere, Id, Context) of
         true ->
             %% Read first: what is done from here on is logged too.
-            Changes = backup_revision_replay:edges(Id, events(Id, RevisionId, Context), Run#run.options),
+            Changes = [
+                Change
+             || {_, Edge} = Change <- backup_revision_replay:edges(
+                    Id, events(Id, RevisionId, Context), Run#run.options),
+                not is_decided(Id, Edge, Run)
+            ],
             Medium = backup_revision_medium:at(Id, RevisionId, Context),
-            case update(Id, IsThere, Props, Run, Context) of
+            case content(Id, IsThere, Props, Medium, Run, Context) of
                 {ok, Run1} ->
-                    ok = is_back(Id, Context),
-                    Run2 = medium(Id, Medium, Run1, Context),
-                    {ok, lists:foldl(fun(Change, R) -> edge(Change, R, Context) end, Run2, Changes)};
+                    {ok, lists:foldl(fun(Change, R) -> edge(Change, R, Context) end, Run1, Changes)};
                 {error, _} = Error ->
                     Error
             end;
@@ -78,8 +81,25 @@ revert(Id, RevisionId, Props, Run, Context) ->
             {error, eacces}
     end.
 
+%% A medium that changes touches its page: the properties come after it. But a page that is gone must come
+%% back before it can have a medium.
+content(Id, true, Props, Medium, Run, Context) ->
+    update(Id, true, Props, medium(Id, Medium, Run, Context), Context);
+content(Id, false, Props, Medium, Run, Context) ->
+    case update(Id, false, Props, Run, Context) of
+        {ok, Run1} ->
+            ok = is_back(Id, Context),
+            {ok, medium(Id, Medium, Run1, Context)};
+        {error, _} = Error ->
+            Error
+    end.
+
 is_allowed(true, Id, Context) -> z_acl:rsc_editable(Id, Context);
 is_allowed(false, _Id, Context) -> z_acl:is_allowed(use, mod_backup, Context).
+
+%% The connections between a dependent page and one that was reverted before it are as that one had them.
+is_decided(Id, {Subject, _, Object}, #run{seen = Seen}) ->
+    lists:any(fun(End) -> End =/= Id andalso maps:is_key(End, Seen) end, [Subject, Object]).
 
 %% Also what Zotonic has not told yet: it is in its own log.
 events(Id, RevisionId, Context) ->
@@ -227,10 +247,17 @@ medium(Id, unknown, Run, Context) ->
 medium(_Id, {error, unreadable}, Run, _Context) ->
     problem({medium, unreadable}, Run);
 medium(Id, {ok, Medium, IsCurrent}, Run, Context) ->
-    case IsCurrent andalso m_media:get(Id, Context) =/= undefined of
+    Now = m_media:get(Id, Context),
+    case Now =/= undefined andalso (IsCurrent orelse is_same(Now, Medium)) of
         true -> Run;
         false -> recover_medium(Id, Medium, Run, Context)
     end.
+
+%% A medium that was brought back is a copy: the same bytes under another name.
+is_same(#{<<"digest">> := Digest, <<"mime">> := Mime}, #{<<"digest">> := Digest, <<"mime">> := Mime}) ->
+    is_binary(Digest);
+is_same(_, _) ->
+    false.
 
 %% The medium that the page has now is given up for one whose file is there, and for no other.
 recover_medium(Id, Medium, Run, Context) ->

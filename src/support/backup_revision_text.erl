@@ -1,7 +1,7 @@
 %% @doc What a person is told about revisions, as HTML.
 -module(backup_revision_text).
 
--export([html/2, problem/2, error/2]).
+-export([html/2, problem/2, reason/2]).
 
 -include_lib("zotonic_core/include/zotonic.hrl").
 
@@ -41,7 +41,7 @@ problem({property, <<"query">>}, Context) ->
 problem({property, Name}, Context) ->
     join([?__("Another page now has the same value for:", Context), backup_revision_diff:escape(Name)]);
 problem({dependent, Id, Reason}, Context) ->
-    join([?__("The dependent page", Context), <<(page(Id, Context))/binary, ":">>, error(Reason, Context)]).
+    join([?__("The dependent page", Context), <<(page(Id, Context))/binary, ":">>, reason(Reason, Context)]).
 
 edge(gone, Context) -> ?__("a page of it is deleted.", Context);
 edge(predicate, Context) -> ?__("this kind of connection does not exist anymore.", Context);
@@ -64,12 +64,12 @@ join(Words) ->
     iolist_to_binary(lists:join(" ", Words)).
 
 %% @doc Why nothing was done.
--spec error(term(), z:context()) -> binary().
-error(eacces, Context) -> ?__("You are not allowed to do this.", Context);
-error(enoent, Context) -> ?__("This revision has been deleted.", Context);
-error(unreadable, Context) -> ?__("The contents of this revision cannot be read.", Context);
-error(badarg, Context) -> ?__("This is not a backup file of a page, or it is damaged.", Context);
-error(duplicate_name, Context) -> ?__("There is already a page with this unique name.", Context);
-error(duplicate_page_path, Context) -> ?__("There is already a page with this page path.", Context);
-error(duplicate_uri, Context) -> ?__("There is already a page with this URI.", Context);
-error(_, Context) -> ?__("Something went wrong. Please ask the administrator to look in the log.", Context).
+-spec reason(term(), z:context()) -> binary().
+reason(eacces, Context) -> ?__("You are not allowed to do this.", Context);
+reason(enoent, Context) -> ?__("This revision has been deleted.", Context);
+reason(unreadable, Context) -> ?__("The contents of this revision cannot be read.", Context);
+reason(badarg, Context) -> ?__("This is not a backup file of a page, or it is damaged.", Context);
+reason(duplicate_name, Context) -> ?__("There is already a page with this unique name.", Context);
+reason(duplicate_page_path, Context) -> ?__("There is already a page with this page path.", Context);
+reason(duplicate_uri, Context) -> ?__("There is already a page with this URI.", Context);
+reason(_, Context) -> ?__("Something went wrong. Please ask the administrator to look in the log.", Context).
