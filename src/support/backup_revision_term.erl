@@ -113,8 +113,10 @@ inflated(_, _, _, _) ->
     throw(unreadable).
 
 read_all(Data) ->
-    try
-        plain(binary_to_term(<<131, Data/binary>>, [safe]))
+    Size = byte_size(Data) + 1,
+    try binary_to_term(<<131, Data/binary>>, [safe, used]) of
+        {Term, Size} -> plain(Term);
+        {_, _} -> throw(unreadable)
     catch
         error:badarg ->
             case read(Data) of
