@@ -5,10 +5,10 @@ SHELL := /bin/bash
 # rustup's folder, for a shell that has not read the profile that rustup wrote.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check clean setup shellcheck
+.PHONY: help build demo test check clean setup shellcheck host-contract
 
 help: ## say what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup:
 	@scripts/setup
@@ -30,6 +30,11 @@ check: setup shellcheck ## formatting, lints, types, cross references, shell scr
 	cargo clippy --workspace --all-targets -- -D warnings
 	rebar3 as test xref
 	rebar3 as test dialyzer
+
+host-contract: setup ## what src/ needs of Zotonic, as Erlang terms: {Module, Function, Arity} and {record, Name, Fields}
+	@rebar3 as test do compile, eunit --module=host_contract_tests >&2
+	@erl -noshell -pa _build/test/lib/*/ebin _build/test/lib/zotonic_mod_backup/test \
+		-eval 'host_contract:print(), halt().'
 
 # Every script of the project that says that it is for a shell.
 shellcheck: setup

@@ -15,7 +15,9 @@
 
 -export([
     backup/1,
-    verify/1, verify/2,
+    verify/1, verify/2, verify/3,
+    restore/2, restore/3,
+    settle/1,
     list/1,
     due/1,
     status/1, set_status/2,
@@ -30,13 +32,15 @@
     help/0,
     shell_backup/1,
     shell_list/1,
-    shell_verify/1, shell_verify/2
+    shell_verify/1, shell_verify/2,
+    shell_restore/2, shell_restore/3
 ]).
 
 -export_type([
     request/0, text/0, database/0, encryption/0, file_options/0,
     job/0, error/0, kind/0, progress/0, phase/0, part/0,
     result/0, report/0, entry/0, stored_part/0, made/0, skipped/0,
+    piece/0, restore_options/0, verify_options/0, restore_report/0, restored/0, table_rows/0, settled/0,
     verified/0, verified_part/0, verification/0, listing/0, listed/0, refused/0, opened/0,
     schedule/0, nightly/0, due/0, status/0,
     revisions/0, prune_options/0, pruned/0, pruned_rule/0, piece/0
@@ -67,8 +71,7 @@
     }
     | #{
         backup_dir := text(),                % enough to list and verify
-        encryption => encryption() | undefined,
-        record => boolean() | undefined      % keep in the list what a proof came to
+        encryption => encryption() | undefined
     }
     | #{
         database := database(),              % enough to prune revisions
@@ -101,13 +104,23 @@
 %% `force' replaces an output that exists.
 -type file_options() :: #{force => boolean()}.
 
+%% Without `only', all that the backup has.
+-type restore_options() :: #{only => [piece()]}.
+-type piece() :: database | files | config | security.
+
+%% A `drill' rehearses the restore of each dump that is proven: it is loaded into the server of the request,
+%% in a transaction that is rolled back.
+%% `record' keeps in the list what came out.
+-type verify_options() :: #{drill => boolean(), record => boolean()}.
+
 -type job() :: reference().
 -type error() :: {error, kind(), Message :: unicode:unicode_binary()}.
 -type kind() ::
     cancelled | in_progress | wrong_password | no_password | damaged | unknown_backup | not_found
     | exists | permission | no_space | usage | database | io | internal.
 
--type phase() :: database | config | files | verify | encrypt | decrypt.
+-type phase() ::
+    database | config | files | verify | unpack | load | place | encrypt | decrypt.
 
 %% Bytes done and in all in this phase, and bytes a second.
 -type progress() :: #{
@@ -123,6 +136,8 @@
 -type result() ::
     report()
     | #{ok := boolean(), backups := [verified()]}
+    | restore_report()
+    | #{settled := settled() | undefined}
     | #{output := unicode:unicode_binary()}
     | opened()
     | pruned().
@@ -189,7 +204,33 @@
     contents := #{entries := non_neg_integer(), bytes := non_neg_integer()} | undefined,
     problem := unicode:unicode_binary() | undefined,
     kind := kind() | undefined,
-    note := unicode:unicode_binary() | undefined
+    note := unicode:unicode_binary() | undefined,
+    rehearsed := [table_rows()] | undefined
+}.
+
+-type restore_report() :: #{
+    backup := entry(),
+    restored := [restored()],
+    tables := [table_rows()],
+    skipped := [skipped()],                  % what is not on the disk as it is in the backup
+    warnings := [unicode:unicode_binary()]
+}.
+
+%% Files and folders, or rows; and bytes of them, or of the dump.
+-type restored() :: #{
+    piece := piece(),
+    entries := non_neg_integer(),
+    bytes := non_neg_integer()
+}.
+
+-type table_rows() :: #{name := unicode:unicode_binary(), rows := non_neg_integer()}.
+
+%% What became of a restore that had been interrupted. When it was not completed the site is as it was
+%% before it.
+-type settled() :: #{
+    backup := unicode:unicode_binary(),
+    completed := boolean(),
+    skipped := [skipped()]
 }.
 
 -type listing() :: #{backups := [listed()], refused := [refused()]}.
@@ -259,9 +300,46 @@ verify(Request) ->
 %% @doc Starts the proof of the backups with these names; of all when there are none. Its result is
 %% `#{ok, backups}': what is wrong with a backup is in there, and is not an error of the job.
 -spec verify(request(), [text()]) -> {ok, job()} | error().
-verify(Request, Names) when is_map(Request) ->
-    zbackup_nif:verify(zbackup_request:with_binaries(Request), zbackup_request:binaries(Names));
-verify(_, _) ->
+verify(Request, Names) ->
+    verify(Request, Names, #{}).
+
+%% @doc The same, with a rehearsal of the restore where the options ask for it.
+-spec verify(request(), [text()], verify_options()) -> {ok, job()} | error().
+verify(Request, Names, Options) when is_map(Request), is_map(Options) ->
+    zbackup_nif:verify(
+        zbackup_request:with_binaries(Request),
+        zbackup_request:binaries(Names),
+        Options
+    );
+verify(_, _, _) ->
+    not_a_map().
+
+%% @equiv restore(Request, Name, #{})
+-spec restore(request(), text()) -> {ok, job()} | error().
+restore(Request, Name) ->
+    restore(Request, Name, #{}).
+
+%% @doc Starts the restore of the site from a backup, the newest where the name is `recent'. All of it is
+%% proven before anything is touched. Its result is a `restore_report()'. After an error the site is as it
+%% was; but when the message says that the restore is done but for some files, {@link settle/1} completes
+%% it, or the next backup or restore.
+-spec restore(request(), text(), restore_options()) -> {ok, job()} | error().
+restore(Request, Name, Options) when is_map(Request), is_map(Options) ->
+    zbackup_nif:restore(
+        zbackup_request:with_binaries(Request),
+        zbackup_request:text(Name),
+        zbackup_request:with_binaries(Options)
+    );
+restore(_, _, _) ->
+    not_a_map().
+
+%% @doc Starts to complete or take back a restore of the site that was interrupted, by a crash for
+%% instance. Its result is `#{settled}', which is `undefined' when there was none: it can be asked at every
+%% start.
+-spec settle(request()) -> {ok, job()} | error().
+settle(Request) when is_map(Request) ->
+    zbackup_nif:settle(zbackup_request:with_binaries(Request));
+settle(_) ->
     not_a_map().
 
 %% @doc Lists the backups, the newest first. This is not a job: it reads one small file.
@@ -425,6 +503,16 @@ shell_verify(Site) ->
 -spec shell_verify(request() | text(), [text()]) -> ok | error().
 shell_verify(Site, Names) ->
     zbackup_shell:verify(Site, Names).
+
+%% @doc Restores the site from a backup and shows how it goes.
+-spec shell_restore(request() | text(), text()) -> ok | error().
+shell_restore(Site, Name) ->
+    shell_restore(Site, Name, []).
+
+%% @doc The same of these pieces only.
+-spec shell_restore(request() | text(), text(), [piece()]) -> ok | error().
+shell_restore(Site, Name, Only) ->
+    zbackup_shell:restore(Site, Name, Only).
 
 file_request(In, Out, Password, Options) ->
     zbackup_request:with_binaries(Options#{input => In, output => Out, password => Password}).

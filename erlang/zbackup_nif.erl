@@ -4,18 +4,24 @@
 %% that says what to do, instead of not being there.
 -module(zbackup_nif).
 
--export([backup/1, verify/2, list/1, due/1, status/1, set_status/2]).
+-export([backup/1, verify/3, restore/3, settle/1, list/1, due/1, status/1, set_status/2]).
 -export([encrypt/1, decrypt/1, prune_revisions/1, diff/2, cancel/1, state/1]).
 
 -on_load(load/0).
--nifs([backup/1, verify/2, list/1, due/1, status/1, set_status/2]).
+-nifs([backup/1, verify/3, restore/3, settle/1, list/1, due/1, status/1, set_status/2]).
 -nifs([encrypt/1, decrypt/1, prune_revisions/1, diff/2, cancel/1, state/1]).
 
 -spec backup(map()) -> {ok, zbackup:job()} | zbackup:error().
 backup(_Request) -> not_loaded().
 
--spec verify(map(), [binary()]) -> {ok, zbackup:job()} | zbackup:error().
-verify(_Request, _Names) -> not_loaded().
+-spec verify(map(), [binary()], map()) -> {ok, zbackup:job()} | zbackup:error().
+verify(_Request, _Names, _Options) -> not_loaded().
+
+-spec restore(map(), binary(), map()) -> {ok, zbackup:job()} | zbackup:error().
+restore(_Request, _Name, _Options) -> not_loaded().
+
+-spec settle(map()) -> {ok, zbackup:job()} | zbackup:error().
+settle(_Request) -> not_loaded().
 
 -spec list(map()) -> {ok, zbackup:listing()} | zbackup:error().
 list(_Request) -> not_loaded().

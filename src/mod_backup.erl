@@ -205,9 +205,20 @@ restore_backup(Name, [], Context) ->
     restore_backup(Name, [database, files], Context);
 restore_backup(Name, Options, Context) when is_binary(Name), is_list(Options) ->
     case [Option || Option <- Options, not lists:member(Option, [database, files, config, security])] of
-        [] -> call({restore, Name, lists:usort(Options)}, infinity, Context);
+        [] -> restarted(call({restore, Name, lists:usort(Options)}, infinity, Context));
         [Unknown | _] -> {error, {unknown_option, Unknown}}
     end.
+
+%% The server goes away with the site, so that it is another process that starts the site again.
+restarted({restarting, Pid}) ->
+    Monitor = erlang:monitor(process, Pid),
+    Pid ! {tell, self(), Monitor},
+    receive
+        {Monitor, Result} -> _ = erlang:demonitor(Monitor, [flush]), Result;
+        {'DOWN', Monitor, process, Pid, _} -> {error, not_restarted}
+    end;
+restarted({error, _} = Error) ->
+    Error.
 
 %% @doc Gets newer backups from the file store, in the backup environment.
 -spec download_backup(z:context()) -> ok | {error, not_env_backup | not_started}.
@@ -364,8 +375,6 @@ handle_call({start, Task}, _From, #state{job = undefined} = State) ->
     {reply, ok, started(Task, undefined, State)};
 handle_call({restore, _, _} = Task, From, #state{job = undefined} = State) ->
     {noreply, started(Task, From, State)};
-handle_call({restore, _, _}, _From, #state{job = #job{task = {upload, _}}} = State) ->
-    {reply, {error, uploading}, State};
 handle_call({start, _}, _From, State) ->
     {reply, {error, in_progress}, State};
 handle_call({restore, _, _}, _From, State) ->
@@ -433,10 +442,15 @@ checked(_, State) ->
 
 ended(#job{task = {restore, _, _}, from = From}, ok, State) ->
     Site = z_context:site(State#state.context),
-    _ = z_proc:spawn_md(fun() ->
-        Restarted = z_sites_manager:restart(Site),
-        From =:= undefined orelse gen_server:reply(From, Restarted)
+    Pid = z_proc:spawn_md(fun() ->
+        %% Who asked for this may not be there any more.
+        receive
+            {tell, Asked, Ref} -> Asked ! {Ref, z_sites_manager:restart(Site)}
+        after ?TIMEOUT ->
+            z_sites_manager:restart(Site)
+        end
     end),
+    gen_server:reply(From, {restarting, Pid}),
     State#state{job = undefined};
 ended(#job{task = Task, from = From}, Result, State) ->
     From =:= undefined orelse gen_server:reply(From, reason(Result)),

@@ -165,7 +165,7 @@ settings_events(Config) ->
     Context = ?config(context, Config),
     Event = fun(Message, Value, C) ->
         _ = controller_admin_backup:event(#postback{message = Message},
-            C#context{q = [{<<"triggervalue">>, Value}]}),
+            host:query([{<<"triggervalue">>, Value}], C)),
         said()
     end,
     ?assertEqual(growl, Event(config_backup_daily, <<"2">>, Context)),
@@ -182,6 +182,9 @@ settings_events(Config) ->
     ?assertNot(backup_config:encrypt_backups(Context)),
     ?assertEqual(growl, Event(config_backup_panel, <<"1">>, Context)),
     ?assert(backup_config:admin_panel(Context)),
+    host:set(read_only_config, true),
+    ?assertEqual(growl_error, Event(config_backup_daily, <<"1">>, Context)),
+    host:set(read_only_config, false),
     backup_host:put_env(is_config_locked, true),
     ?assertEqual(growl_error, Event(config_backup_daily, <<"0">>, Context)),
     ?assertEqual(growl_error, Event(config_encrypt_backups, <<"1">>, Context)),
@@ -202,7 +205,7 @@ verify_and_restore_events(Config) ->
     receive {verify, <<"x-1">>} -> ok after 0 -> error(not_started) end,
     Restore = fun(Query, C) ->
         _ = controller_admin_backup:event(#submit{message = {restore_backup, [{name, <<"x-1">>}]}},
-            C#context{q = Query}),
+            host:query(Query, C)),
         said()
     end,
     Meant = [{<<"confirm">>, <<"testsite">>}],

@@ -22,7 +22,7 @@ setup() ->
     backup_host:stop().
 
 context() ->
-    #context{site = testsite}.
+    host:context(testsite, "/nowhere").
 
 defaults() ->
     C = context(),

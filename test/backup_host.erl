@@ -4,8 +4,6 @@
 -export([start/1, start/2, stop/0, admin/1, user/2, server/1, put_config/2, put_env/2, await/1, await/2, mails/0]).
 -export([backup/1, backup/2, age/2]).
 
--include_lib("zotonic_core/include/zotonic.hrl").
-
 %% @doc A site with some media, configuration and security files. No server runs.
 -spec start(file:filename()) -> z:context().
 start(Dir) ->
@@ -16,7 +14,7 @@ start(Dir) ->
     host:set(config_files, [filename:join(Dir, "site/priv/zotonic_site.config"), "BACKUP"]),
     host:set(security_dir, {ok, filename:join(Dir, "site/security")}),
     host:listen(),
-    #context{site = testsite, files_dir = Dir, acl = admin}.
+    host:context(testsite, Dir).
 
 %% @doc The same with the server, and nightly backups switched off unless the settings say otherwise.
 -spec start(file:filename(), #{atom() => term()}) -> z:context().
@@ -47,12 +45,12 @@ server(Context) ->
 
 -spec admin(z:context()) -> z:context().
 admin(Context) ->
-    Context#context{acl = admin}.
+    host:user(admin, Context).
 
 %% @doc Somebody who may use these modules.
 -spec user([atom()], z:context()) -> z:context().
 user(Modules, Context) ->
-    Context#context{acl = Modules}.
+    host:user(Modules, Context).
 
 -spec put_config(atom(), term()) -> ok.
 put_config(Key, Value) ->

@@ -12,7 +12,7 @@
          tells_once/1, tells_whom/1, by_hand_is_not_mailed/1, missing_is_told_once/1, not_missing_yet/1,
          failed_proof/1, another_program/1, wrong_time/1, waits_after_a_failure/1, mail_that_fails/1]).
 
--define(DAY, 24 * 3600).
+-define(A_DAY, 24 * 3600).
 
 suite() ->
     [{timetrap, {minutes, 2}}].
@@ -22,8 +22,7 @@ all() ->
 
 init_per_testcase(Name, Config) ->
     Dir = test_site:dir(Name, Config),
-    meck:new(zbackup, [passthrough, non_strict, no_link]),
-    meck:expect(zbackup, settle, fun(_) -> {error, not_found, <<"nothing to settle">>} end),
+    meck:new(zbackup, [passthrough, no_link]),
     [{dir, Dir}, {context, backup_host:start(Dir)} | Config].
 
 end_per_testcase(_, _) ->
@@ -53,7 +52,7 @@ made_once(Config) ->
 missed_night(Config) ->
     Context = ?config(context, Config),
     _ = backup_host:backup(Context),
-    backup_host:age(2 * ?DAY, Context),
+    backup_host:age(2 * ?A_DAY, Context),
     [#{timestamp := Old}] = listed(Context),
     start(Context),
     backup_host:await(<<"completed">>),
@@ -106,7 +105,7 @@ tells_once(Config) ->
     ?assertEqual(#{failure => undefined, told => false}, backup_status:read(Context)),
     %% And that once, too.
     gen_server:stop(Server3),
-    backup_host:age(2 * ?DAY, Context),
+    backup_host:age(2 * ?A_DAY, Context),
     start(Context),
     backup_host:await(<<"completed">>),
     ?assertEqual([], backup_host:mails()).
@@ -144,16 +143,16 @@ not_missing_yet(Config) ->
     %% The node has just started, and will make it.
     ?assertMatch({backup, nightly, full, _}, check(60, Context)),
     hours_ago(1, Context),
-    ?assertMatch({backup, nightly, full, _}, check(5 * ?DAY, Context)),
+    ?assertMatch({backup, nightly, full, _}, check(5 * ?A_DAY, Context)),
     ?assertEqual([], backup_host:mails()).
 
 failed_proof(Config) ->
     Context = ?config(context, Config),
-    meck:expect(zbackup, verify, fun(Request, [Name]) ->
+    meck:expect(zbackup, verify, fun(Request, [Name], Options) ->
         Path = filename:join(backup_site:dir(Context), <<Name/binary, ".tar.gz">>),
         {ok, <<Start:50/binary, Byte, Rest/binary>>} = file:read_file(Path),
         test_site:write(Path, <<Start/binary, (Byte bxor 1), Rest/binary>>),
-        meck:passthrough([Request, [Name]])
+        meck:passthrough([Request, [Name], Options])
     end),
     start(Context),
     backup_host:await(<<"error">>),

@@ -14,7 +14,7 @@
     dependents/1, dependents_of_each_other/1,
     partly_impossible/1, nothing_is_left_of_a_refusal/1,
     media_in_one_second/1, upload_of_a_medium/1, medium_before_the_log/1, medium_without_its_file/1,
-    unreadable/1, old_rows/1, deleted_pages/1, permissions/1, models/1, prunes/1, revision_of_another_page/1, uploads/1
+    unreadable/1, old_rows/1, deleted_pages/1, permissions/1, models/1, prunes/1, revision_of_another_page/1, uploads/1, owner_stays/1
 ]).
 
 suite() ->
@@ -463,6 +463,16 @@ nothing_is_left_of_a_refusal(Config) ->
     ?assertNot(m_rsc:exists(Id, Context)),
     ?assertEqual({error, eacces}, revert(Id, Revision, Context#context{acl = []})),
     ?assertMatch(#search_result{total = 1}, m_backup_revision:list_deleted({1, 10}, Context)).
+
+%% Who recovers a page does not get it.
+owner_stays(Config) ->
+    Context = ?config(context, Config),
+    host:set(user, 4),
+    Id = insert(#{}, Context),
+    ok = m_rsc:delete(Id, Context),
+    host:set(user, 5),
+    {ok, []} = revert(Id, newest(Id, Context), Context#context{acl = [mod_backup, {edit, Id}]}),
+    ?assertEqual(4, m_rsc:p(Id, <<"creator_id">>, Context)).
 
 revision_of_another_page(Config) ->
     Context = ?config(context, Config),

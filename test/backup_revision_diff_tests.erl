@@ -16,6 +16,14 @@ words_test() ->
     ?assertEqual([{<<"a">>, undefined, <<"<ins>x</ins>">>}], rows(#{}, #{<<"a">> => <<"x">>})),
     ?assertEqual([{<<"a">>, undefined, <<"<del>x</del>">>}], rows(#{<<"a">> => <<"x">>}, #{})).
 
+%% What the database fills in is no change.
+defaults_test() ->
+    Full = #{<<"title">> => <<"a">>, <<"is_featured">> => false, <<"visible_for">> => 0, <<"created">> => {{2026, 1, 2}, {3, 4, 5}},
+             <<"publication_end">> => {{9999, 6, 1}, {0, 0, 0}}},
+    ?assertEqual([], rows(#{<<"title">> => <<"a">>}, Full)),
+    ?assertEqual([], rows(Full, #{<<"title">> => <<"a">>})),
+    ?assertMatch([{<<"is_featured">>, _, _}], rows(Full#{<<"is_featured">> => true}, Full)).
+
 languages_test() ->
     Old = #{<<"title">> => #trans{tr = [{en, <<"one">>}, {nl, <<"een">>}, {<<"xx">>, <<"x">>}]}},
     New = #{<<"title">> => #trans{tr = [{en, <<"two">>}, {nl, <<"een">>}, {de, <<"neu">>}]}},

@@ -30,9 +30,9 @@
                         {% include "_admin_backup_badges.tpl" backup=backup %}
                     </td>
                     <td class="text-right">
-                        {% if backup.size %}{{ backup.size|filesizeformat }}{% endif %}
-                        {% if backup.duration_ms|is_defined %}
-                            <br><small class="text-muted" title="{_ How long it took _}">{{ (backup.duration_ms / 1000)|format_number:1 }} s</small>
+                        {{ backup.size_text }}
+                        {% if backup.duration_seconds|is_defined %}
+                            <br><small class="text-muted" title="{_ How long it took _}">{{ backup.duration_seconds }} s</small>
                         {% endif %}
                     </td>
                     <td>

@@ -3,8 +3,8 @@
         <strong>{% include "_admin_backup_phase.tpl" job=job %}</strong>
         {% if job.done %}
             <span class="pull-right text-muted">
-                {{ job.done|filesizeformat }}{% if job.total %} / {{ job.total|filesizeformat }}{% endif %}
-                {% if job.rate %}&ndash; {% trans "{rate} a second" rate=job.rate|filesizeformat %}{% endif %}
+                {{ job.done }}{% if job.total %} / {{ job.total }}{% endif %}
+                {% if job.rate %}&ndash; {% trans "{rate} a second" rate=job.rate %}{% endif %}
             </span>
         {% endif %}
         <div class="progress" style="margin: 8px 0 0">
@@ -18,4 +18,10 @@
             {% endif %}
         </div>
     </div>
+{% else %}
+    {% with m.backup.status as status %}
+        {% if status.is_nightly and status.next %}
+            <p class="text-muted">{% trans "The next one is made by itself on {date}." date=status.next|date:_"Y-m-d H:i" %}</p>
+        {% endif %}
+    {% endwith %}
 {% endif %}

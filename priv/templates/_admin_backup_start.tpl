@@ -1,10 +1,5 @@
 <p>
     {_ A backup that you make takes the place of the one of the same day of the week. _}
-    {% if m.backup.status.next as next %}
-        {% if m.backup.status.is_nightly %}
-            {% trans "The next one is made by itself on {date}." date=next|date:_"Y-m-d H:i" %}
-        {% endif %}
-    {% endif %}
 </p>
 {% if m.backup.is_filestore_enabled %}
     <p class="help-block">

@@ -19,7 +19,7 @@
     </fieldset>
     <div class="form-group">
         <label for="{{ #confirm }}">{_ Type the name of the site to confirm _} (<code>{{ m.site.site|default:m.site.sitename }}</code>)</label>
-        <input id="{{ #confirm }}" class="form-control" type="text" name="confirm" autocomplete="off" autofocus>
+        <input id="{{ #confirm }}" class="form-control do_autofocus" type="text" name="confirm" autocomplete="off" autofocus>
     </div>
     <div class="modal-footer">
         {% button class="btn btn-default" text=_"Cancel" action={dialog_close} tag="a" %}

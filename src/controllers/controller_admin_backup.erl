@@ -95,6 +95,7 @@ saved(ok, Context) ->
     %% Encryption that is switched on makes a password, which the page then speaks of. What has the focus
     %% stays as it is.
     _ = backup_config:ensure_encrypt_password(Context),
+    backup_job:publish(settings, Context),
     z_render:update(
         "backup-password-note",
         z_template:render("_admin_backup_password.tpl", [], Context),

@@ -70,9 +70,9 @@ running(#{kind := Kind, started := Started, progress := Progress}) ->
         kind => Kind,
         started => Started,
         phase => Phase,
-        done => Done,
-        total => Total,
-        rate => Rate,
+        done => backup_text:size(Done),
+        total => backup_text:size(Total),
+        rate => backup_text:size(Rate),
         percent => percent(Done, Total)
     }.
 

@@ -46,10 +46,14 @@ regular(Path) ->
 is_forbidden(File, Context) ->
     IsAllowed = z_acl:is_allowed(use, mod_backup, Context)
         andalso backup_config:allow_backup_download(Context),
+    %% When controller_file has the name from the URL, it does not say it here.
     Report = #{
         in => zotonic_mod_backup,
         text => <<"Download of a backup">>,
-        file => File,
+        file => case File of
+            undefined -> z_context:get_q(<<"*">>, Context);
+            _ -> File
+        end,
         user_id => z_acl:user(Context)
     },
     case IsAllowed of

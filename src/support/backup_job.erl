@@ -185,7 +185,7 @@ made(When, #{backup := #{name := Name} = Backup, skipped := Skipped, warnings :=
 verify(Names, Server, Context) ->
     publish(verify_started, Context),
     Store = backup_site:store(Context),
-    case job(zbackup:verify(Store#{record => true}, Names), Server, Context) of
+    case job(zbackup:verify(Store, Names, #{record => true}), Server, Context) of
         {ok, #{backups := Backups}} = Verified ->
             _ = [
                 ?LOG_ERROR(#{

@@ -56,14 +56,15 @@ entry(#{name := Name, timestamp := Timestamp, missing := Missing} = Backup) ->
             is_files_present,
             is_config_files_present,
             is_filestore_uploaded,
-            size,
-            duration_ms
+            size
         ],
         Backup
     ),
     Shown#{
         timestamp => datetime(Timestamp),
         files_timestamp => datetime(maps:get(files_timestamp, Backup)),
+        size_text => backup_text:size(maps:get(size, Backup)),
+        duration_seconds => seconds(maps:get(duration_ms, Backup)),
         is_weekly => is_weekly(Name),
         verified => verified(maps:get(verified, Backup)),
         database_file => file(maps:get(database, Backup)),
@@ -96,6 +97,9 @@ verified(undefined) -> undefined.
 
 datetime(undefined) -> undefined;
 datetime(Timestamp) -> calendar:system_time_to_universal_time(Timestamp, second).
+
+seconds(undefined) -> undefined;
+seconds(Milliseconds) -> round(Milliseconds / 100) / 10.
 
 is_weekly(Name) ->
     case string:split(Name, "-", trailing) of

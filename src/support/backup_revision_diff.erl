@@ -25,13 +25,21 @@
 %% @doc The properties that differ, of the old and of the new version.
 -spec rows(map(), map(), z:context()) -> [row()].
 rows(Old, New, Context) ->
-    Texts1 = texts(Old, Context),
-    Texts2 = texts(New, Context),
+    Texts1 = texts(without_defaults(Old, New), Context),
+    Texts2 = texts(without_defaults(New, Old), Context),
     [
         row(Place, changed(maps:get(Place, Texts1, <<>>), maps:get(Place, Texts2, <<>>)))
      || Place <- sorted(maps:merge(Texts1, Texts2)),
         maps:get(Place, Texts1, <<>>) =/= maps:get(Place, Texts2, <<>>)
     ].
+
+%% The revision of a page that was just made lacks what the database filled in.
+without_defaults(Props, Other) ->
+    maps:filter(fun(Key, Value) -> maps:is_key(Key, Other) orelse not is_default(Key, Value) end, Props).
+
+is_default(Key, _) when Key =:= <<"created">>; Key =:= <<"creator_id">> -> true;
+is_default(_, {{9999, _, _}, _}) -> true;
+is_default(_, Value) -> Value =:= false orelse Value =:= 0.
 
 %% @doc All properties of one version.
 -spec values(map(), z:context()) -> [row()].

@@ -125,7 +125,28 @@ event(false) -> deleted.
 
 update(Id, IsThere, Props, Run, Context) ->
     {Props1, Run1} = possible(wanted(Id, IsThere, Props, Context), Run, Context),
+    ok = make_empty(Id, IsThere, Props1, Context),
     update_possible(Id, IsThere, Props1, Run1, Context).
+
+%% An import would make it too, but as a page of another category, and while it is still remembered that there
+%% is no such page: whether the user may change it is then decided about something else.
+make_empty(_Id, true, _Props, _Context) ->
+    ok;
+make_empty(Id, false, Props, Context) ->
+    {ok, Other} = m_category:name_to_id(other, Context),
+    _ = z_db:q(
+        "insert into rsc (id, creator_id, is_published, category_id, content_group_id)
+         values ($1, $2, false, coalesce((select id from rsc where id = $3), $4), (select id from rsc where id = $5))",
+        [Id, z_acl:user(Context), maps:get(<<"category_id">>, Props, undefined), Other,
+         maps:get(<<"content_group_id">>, Props, undefined)],
+        Context
+    ),
+    flush(Id, Context).
+
+flush(Id, Context) ->
+    z_depcache:flush(Id, Context),
+    z_acl:flush(Id),
+    ok.
 
 update_possible(Id, IsThere, Props, Run, Context) ->
     %% As an import, the page keeps its id and its dates. The texts were escaped when they were saved.
@@ -157,20 +178,18 @@ set_creator(Id, false, #{<<"creator_id">> := Creator}, Context) when is_integer(
         [Id, Creator],
         Context
     ) of
-        1 -> z_depcache:flush(Id, Context);
+        1 -> flush(Id, Context);
         0 -> ok
-    end,
-    ok;
+    end;
 set_creator(_, _, _, _) ->
     ok.
 
-%% An import makes an empty page before it looks whether it may.
+%% The page was made before it was known whether the user may.
 remove_empty(_Id, true, _Context) ->
     ok;
 remove_empty(Id, false, Context) ->
     _ = z_db:q("delete from rsc where id = $1", [Id], Context),
-    z_depcache:flush(Id, Context),
-    ok.
+    flush(Id, Context).
 
 %% What the page has now and had not then is taken away.
 wanted(Id, true, Props, Context) ->
@@ -204,8 +223,8 @@ possible(Props, Run, Context) ->
                 #{Name := Id} when is_integer(Id) ->
                     case lists:any(fun(Category) -> m_rsc:is_a(Id, Category, Context) end, Categories) of
                         true -> {P, R};
-                        %% Zotonic takes its own choice.
-                        false -> {P, problem({property, Name}, R)}
+                        %% Zotonic makes its own choice.
+                        false -> {maps:remove(Name, P), problem({property, Name}, R)}
                     end;
                 _ ->
                     {P, R}

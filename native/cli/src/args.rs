@@ -1,7 +1,8 @@
 //! The command line.
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
+use zbackup_core::restore;
 
 /// Backup, proof and recovery of a Zotonic site, on a machine with or without Zotonic.
 ///
@@ -46,6 +47,10 @@ pub(crate) enum Command {
         /// asked for
         #[arg(long, value_name = "FILE")]
         password_file: Option<PathBuf>,
+        /// Rehearse the restore too: load each dump into the server of SITE.TOML, in a transaction that is
+        /// rolled back
+        #[arg(long, requires = "config")]
+        drill: bool,
         /// Print the result for a program to read
         #[arg(long)]
         json: bool,
@@ -60,6 +65,33 @@ pub(crate) enum Command {
         dry_run: bool,
         /// Print the result for a program to read
         #[arg(long)]
+        json: bool,
+    },
+    /// Bring a site back from a backup
+    ///
+    /// All of the backup is proven first. Then the database is replaced in one transaction, and files are
+    /// moved into their places. Until that transaction is done the site is as it was, whatever happens;
+    /// files that are not in the backup stay. A restore that was interrupted after it is completed by the
+    /// next command on the site.
+    Restore {
+        /// Which one; "recent" is the newest
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// The site: where its things belong
+        #[arg(long, value_name = "SITE.TOML")]
+        config: PathBuf,
+        /// Only these: database, files, config, security
+        #[arg(long, value_delimiter = ',', value_name = "PIECES")]
+        only: Vec<Piece>,
+        /// The file with the password of an encrypted backup. Without it: that of SITE.TOML, else it is
+        /// asked for
+        #[arg(long, value_name = "FILE")]
+        password_file: Option<PathBuf>,
+        /// Do not ask before it begins
+        #[arg(long)]
+        yes: bool,
+        /// Print the result for a program to read
+        #[arg(long, requires = "yes")]
         json: bool,
     },
     /// Decrypt one file of a backup
@@ -81,6 +113,26 @@ pub(crate) enum Command {
     },
 }
 
+/// What to restore.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Piece {
+    Database,
+    Files,
+    Config,
+    Security,
+}
+
+impl From<Piece> for restore::Piece {
+    fn from(piece: Piece) -> Self {
+        match piece {
+            Piece::Database => Self::Database,
+            Piece::Files => Self::Files,
+            Piece::Config => Self::Config,
+            Piece::Security => Self::Security,
+        }
+    }
+}
+
 /// Which backups are meant.
 #[derive(clap::Args)]
 #[group(required = true, multiple = false)]
@@ -100,6 +152,7 @@ impl Command {
             Self::Backup { json, .. }
             | Self::List { json, .. }
             | Self::Verify { json, .. }
+            | Self::Restore { json, .. }
             | Self::PruneRevisions { json, .. } => *json,
             Self::Decrypt { .. } => false,
         }

@@ -51,9 +51,37 @@ pub enum Error {
     /// The request or the configuration asks for something that cannot be.
     #[error("{0}")]
     Usage(String),
-    /// `pg_dump` could not make a whole dump.
+    /// `pg_dump` could not make a whole dump, or the database does not take one.
     #[error("{0}")]
     Database(String),
+    /// Not enough room on a disk for what is about to be written, in bytes.
+    #[error(
+        "there is too little room in {}: {} are needed, and {} are free; free some space and try again \
+         (nothing was changed)",
+        .folder.display(), bytes(*.needed), bytes(*.free)
+    )]
+    NoRoom {
+        /// Where it would be written.
+        folder: PathBuf,
+        /// How much there should be.
+        needed: u64,
+        /// How much there is.
+        free: u64,
+    },
+    /// A restore is decided, and its files could not all be moved to their places.
+    #[error(
+        "the restore of {backup} is done but for files that could not be moved to their places: {source}; \
+         when that is mended, the next restore or backup of the site completes it"
+    )]
+    Unfinished {
+        /// The backup.
+        backup: String,
+        /// What went wrong.
+        source: Box<Error>,
+    },
+    /// The server was told to make a restored database final, and did not answer.
+    #[error("{0}")]
+    Undecided(String),
     /// The operating system refused something.
     #[error("{doing} {}: {source}{}", .path.display(), advice(.source))]
     Io {
@@ -96,7 +124,7 @@ pub enum ErrorKind {
     NoSpace,
     /// A wrong request or configuration.
     Usage,
-    /// The database could not be dumped.
+    /// The database could not be dumped or restored.
     Database,
     /// Any other error of the operating system.
     Io,
@@ -140,8 +168,10 @@ impl Error {
             Self::UnknownBackup { .. } => ErrorKind::UnknownBackup,
             Self::Exists(_) => ErrorKind::Exists,
             Self::Usage(_) => ErrorKind::Usage,
-            Self::Database(_) => ErrorKind::Database,
+            Self::Database(_) | Self::Undecided(_) => ErrorKind::Database,
             Self::Internal(_) => ErrorKind::Internal,
+            Self::NoRoom { .. } => ErrorKind::NoSpace,
+            Self::Unfinished { source, .. } => source.kind(),
             Self::Io { source, .. } => match source.kind() {
                 io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => ErrorKind::NotFound,
                 io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
@@ -204,6 +234,12 @@ impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
         Self::other(error)
     }
+}
+
+/// A number of bytes for a person.
+fn bytes(count: u64) -> String {
+    const MIB: u64 = 1 << 20;
+    format!("{} MiB", count.div_ceil(MIB))
 }
 
 /// What to do about it, where that is not obvious from the operating system's own words.

@@ -19,6 +19,12 @@ pub enum Phase {
     Files,
     /// Proving stored files.
     Verify,
+    /// Unpacking files beside their place.
+    Unpack,
+    /// Loading a dump into the database.
+    Load,
+    /// Moving unpacked files into their place.
+    Place,
     /// Encrypting a single file.
     Encrypt,
     /// Decrypting a single file.
@@ -113,6 +119,14 @@ impl Monitor {
     #[must_use]
     pub fn silent() -> Self {
         Self::new(Arc::new(NoProgress), Cancel::default())
+    }
+
+    /// The same job, which cannot be cancelled any more.
+    pub(crate) fn without_cancel(&self) -> Self {
+        Self {
+            cancel: Cancel::default(),
+            ..self.clone()
+        }
     }
 
     /// A phase begins, of `total` bytes where that is known.

@@ -6,7 +6,7 @@ use crate::secret::{Password, Secret};
 pub use jiff::tz::TimeZone;
 use serde::Deserialize;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// A site and where its things are.
 #[derive(Debug, Clone, Deserialize)]
@@ -63,6 +63,29 @@ pub struct Database {
     /// The command that dumps a database, when it is not `pg_dump` in the `PATH`.
     #[serde(default = "default_pg_dump")]
     pub pg_dump: PathBuf,
+    /// The command that loads a dump, when it is neither beside `pg_dump` nor in the `PATH`.
+    #[serde(default)]
+    pub psql: Option<PathBuf>,
+}
+
+impl Database {
+    /// The command that loads a dump: of the same version as the one that dumps, where that is said.
+    pub(crate) fn psql(&self) -> PathBuf {
+        const NAME: &str = "psql";
+        self.psql.clone().unwrap_or_else(|| {
+            let beside = self.pg_dump.with_file_name(NAME);
+            if is_path(&self.pg_dump) && beside.is_file() {
+                beside
+            } else {
+                NAME.into()
+            }
+        })
+    }
+}
+
+/// A bare name is looked for in the `PATH`.
+fn is_path(command: &Path) -> bool {
+    command.components().count() > 1
 }
 
 fn default_host() -> String {
@@ -141,15 +164,17 @@ impl Site {
             Some(Encryption::PasswordFile(path)) => Some(path),
             _ => None,
         };
-        // A bare name is looked for in the PATH.
-        let pg_dump = self.database.as_mut().map(|database| &mut database.pg_dump);
-        let pg_dump = pg_dump.filter(|command| command.components().count() > 1);
+        let commands = self
+            .database
+            .iter_mut()
+            .flat_map(|database| std::iter::once(&mut database.pg_dump).chain(&mut database.psql));
+        let commands = commands.filter(|command| is_path(command));
         std::iter::once(&mut self.backup_dir)
             .chain(&mut self.media_dir)
             .chain(&mut self.config_files)
             .chain(&mut self.security_dir)
             .chain(password_file)
-            .chain(pg_dump)
+            .chain(commands)
     }
 
     /// The password to encrypt with, when backups of this site are to be encrypted.
@@ -194,6 +219,24 @@ pub fn time_zone(name: Option<&str>) -> Result<TimeZone> {
             ))
         }),
     }
+}
+
+/// Where a configuration file is in an archive: below `config.d/` when that is where it is from, else in
+/// `priv/`.
+pub(crate) fn config_name(path: &Path) -> Option<String> {
+    let mut names: Vec<&str> = Vec::new();
+    for component in path.components() {
+        match component {
+            Component::ParentDir => drop(names.pop()),
+            Component::Normal(name) => names.push(name.to_str()?),
+            _ => {}
+        }
+    }
+    let (file, folders) = names.split_last()?;
+    Some(match folders.iter().rposition(|name| *name == "config.d") {
+        Some(at) => names[at..].join("/"),
+        None => format!("priv/{file}"),
+    })
 }
 
 /// Whether this is a key of TOML: what stands before another `=` may be a password.

@@ -15,14 +15,17 @@ mod request;
 use crate::guard::guarded;
 use crate::job::{Job, start};
 use crate::reply::{Done, Reply, failed};
-use crate::request::{DueRequest, FileRequest, PruneRequest, Request, StoreRequest, names};
+use crate::request::{
+    DueRequest, FileRequest, PruneRequest, Request, RestoreOptions, StoreRequest, VerifyOptions,
+    name, names, options,
+};
 use jiff::Timestamp;
 use rustler::{Encoder, Env, ResourceArc, Term};
 use zbackup_core::catalog::Status;
 use zbackup_core::error::{Error, Result};
 use zbackup_core::schedule::TimeOfDay;
 use zbackup_core::site::time_zone;
-use zbackup_core::{backup, diff, list, nightly, revisions, stream, verify};
+use zbackup_core::{backup, diff, list, nightly, restore, revisions, stream, verify};
 
 rustler::init!("zbackup_nif");
 
@@ -40,18 +43,61 @@ fn start_backup<'a>(env: Env<'a>, request: Term<'a>) -> Term<'a> {
 
 /// Starts the proof of backups: those that are named, or all when none is.
 #[rustler::nif(name = "verify")]
-fn start_verify<'a>(env: Env<'a>, request: Term<'a>, wanted: Term<'a>) -> Term<'a> {
+fn start_verify<'a>(
+    env: Env<'a>,
+    request: Term<'a>,
+    wanted: Term<'a>,
+    verify_options: Term<'a>,
+) -> Term<'a> {
     started(env, || {
         let request = StoreRequest::decode(request)?;
         let wanted = names(wanted)?;
+        let VerifyOptions { drill, record } = options(verify_options)?;
         start(env, move |monitor| {
-            let record = request.record;
-            let (folder, password) = request.open()?;
-            let all = verify::run(&folder, &wanted, password.as_ref(), monitor)?;
+            let (folder, password, database) = request.open()?;
+            if drill && database.is_none() {
+                return Err(Error::Usage(
+                    "a drill needs a server: the request has no database".into(),
+                ));
+            }
+            let drill = database.as_ref().filter(|_| drill);
+            let all = verify::run(&folder, &wanted, password.as_ref(), drill, monitor)?;
             if record {
                 verify::record(&folder, &all, Timestamp::now())?;
             }
             Ok(Done::Verified(all))
+        })
+    })
+}
+
+/// Starts the restore of a site from the backup of a name.
+#[rustler::nif(name = "restore")]
+fn start_restore<'a>(
+    env: Env<'a>,
+    request: Term<'a>,
+    wanted: Term<'a>,
+    restore_options: Term<'a>,
+) -> Term<'a> {
+    started(env, || {
+        let Request { source, .. } = Request::decode(request)?;
+        let wanted = name(wanted)?;
+        let RestoreOptions { only } = options(restore_options)?;
+        start(env, move |monitor| {
+            let site = source.site()?;
+            let password = site.password()?;
+            let report = restore::run(&site, &wanted, &only, password.as_ref(), monitor)?;
+            Ok(Done::Restored(Box::new(report)))
+        })
+    })
+}
+
+/// Completes or takes back a restore of a site that was interrupted.
+#[rustler::nif(name = "settle")]
+fn start_settle<'a>(env: Env<'a>, request: Term<'a>) -> Term<'a> {
+    started(env, || {
+        let Request { source, .. } = Request::decode(request)?;
+        start(env, move |monitor| {
+            restore::settle(&source.site()?, monitor).map(Done::Settled)
         })
     })
 }
@@ -129,7 +175,7 @@ fn list<'a>(env: Env<'a>, request: Term<'a>) -> Term<'a> {
 #[rustler::nif(schedule = "DirtyIo")]
 fn due<'a>(env: Env<'a>, request: Term<'a>) -> Term<'a> {
     let nightly = guarded(|| {
-        let request = DueRequest::decode(request)?;
+        let request: DueRequest = options(request)?;
         let at = match &request.at {
             Some(at) => nightly::time_of_day(at)?,
             None => TimeOfDay::default(),

@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use zbackup_core::archive::{Contents, Skipped};
 use zbackup_core::backup::{Made, Report};
 use zbackup_core::catalog::{Entry, Failure, Part, Refused, Status, StoredPart, Verification};
+use zbackup_core::database::TableRows;
 use zbackup_core::diff::{Change, Piece};
 use zbackup_core::error::Error;
 use zbackup_core::list::{Listed, Listing};
 use zbackup_core::nightly::Nightly;
 use zbackup_core::progress::{Phase, Snapshot};
+use zbackup_core::restore::{self, Restored, Settled};
 use zbackup_core::revisions::{Pruned, PrunedRule};
 use zbackup_core::schedule::Due;
 use zbackup_core::stream::{Encryption, Opened};
@@ -20,6 +22,8 @@ use zbackup_core::verify::{Verified, VerifiedPart, is_proven};
 pub(crate) enum Done {
     Backup(Box<Report>),
     Verified(Vec<Verified>),
+    Restored(Box<restore::Report>),
+    Settled(Option<Settled>),
     Encrypted(PathBuf),
     Decrypted(Opened),
     Pruned(Pruned),
@@ -83,6 +87,8 @@ impl Reply for Done {
                 map(env, &[("ok", ok.encode(env)), ("backups", all.reply(env))])
             }
             Self::Pruned(pruned) => pruned.reply(env),
+            Self::Restored(report) => report.reply(env),
+            Self::Settled(settled) => map(env, &[("settled", option(env, settled.as_ref()))]),
             Self::Encrypted(output) => map(env, &[("output", path(env, output))]),
             Self::Decrypted(opened) => map(
                 env,
@@ -118,6 +124,9 @@ impl Reply for Phase {
                 Self::Config => "config",
                 Self::Files => "files",
                 Self::Verify => "verify",
+                Self::Unpack => "unpack",
+                Self::Load => "load",
+                Self::Place => "place",
                 Self::Encrypt => "encrypt",
                 Self::Decrypt => "decrypt",
                 _ => "other",
@@ -141,6 +150,74 @@ impl Reply for Report {
                 ("made", made.reply(env)),
                 ("skipped", skipped.reply(env)),
                 ("warnings", warnings.encode(env)),
+            ],
+        )
+    }
+}
+
+impl Reply for restore::Report {
+    fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
+        let Self {
+            backup,
+            restored,
+            tables,
+            skipped,
+            warnings,
+        } = self;
+        map(
+            env,
+            &[
+                ("backup", backup.reply(env)),
+                ("restored", restored.reply(env)),
+                ("tables", tables.reply(env)),
+                ("skipped", skipped.reply(env)),
+                ("warnings", warnings.encode(env)),
+            ],
+        )
+    }
+}
+
+impl Reply for Restored {
+    fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
+        let Self {
+            piece,
+            entries,
+            bytes,
+        } = self;
+        map(
+            env,
+            &[
+                ("piece", atom(env, piece.name())),
+                ("entries", entries.encode(env)),
+                ("bytes", bytes.encode(env)),
+            ],
+        )
+    }
+}
+
+impl Reply for TableRows {
+    fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
+        let Self { name, rows } = self;
+        map(
+            env,
+            &[("name", name.encode(env)), ("rows", rows.encode(env))],
+        )
+    }
+}
+
+impl Reply for Settled {
+    fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
+        let Self {
+            backup,
+            completed,
+            skipped,
+        } = self;
+        map(
+            env,
+            &[
+                ("backup", backup.encode(env)),
+                ("completed", completed.encode(env)),
+                ("skipped", skipped.reply(env)),
             ],
         )
     }
@@ -385,7 +462,9 @@ impl Reply for VerifiedPart {
             problem,
             kind,
             note,
+            rehearsed,
         } = self;
+        let rehearsed = rehearsed.as_ref().map(|tables| tables.reply(env));
         map(
             env,
             &[
@@ -400,6 +479,7 @@ impl Reply for VerifiedPart {
                     or_undefined(env, kind.map(|kind| atom(env, kind.name()))),
                 ),
                 ("note", plain(env, *note)),
+                ("rehearsed", or_undefined(env, rehearsed)),
             ],
         )
     }

@@ -3,10 +3,12 @@
 use crate::fields::{Fields, Value, Wrong};
 use rustler::Term;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use std::path::PathBuf;
 use zbackup_core::backup::Options;
 use zbackup_core::catalog::Status;
 use zbackup_core::error::{Error, Result};
+use zbackup_core::restore::Piece;
 use zbackup_core::revisions::{self, Retention};
 use zbackup_core::secret::Password;
 use zbackup_core::site::{Database, Encryption, Site};
@@ -26,17 +28,8 @@ pub(crate) enum Source {
 }
 
 /// A request for what is in a backup folder.
-pub(crate) struct StoreRequest {
-    source: StoreSource,
-    /// Whether to keep in the list what a proof came to.
-    pub(crate) record: bool,
-}
-
-enum StoreSource {
-    Given {
-        backup_dir: PathBuf,
-        encryption: Option<Encryption>,
-    },
+pub(crate) enum StoreRequest {
+    Given(Box<Store>),
     File(PathBuf),
 }
 
@@ -90,8 +83,25 @@ struct Choices {
     database_only: bool,
     #[serde(default)]
     day: Option<jiff::civil::Date>,
+}
+
+/// What is said of a restore beside of what a site is.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RestoreOptions {
     #[serde(default)]
-    record: bool,
+    pub(crate) only: Vec<Piece>,
+}
+
+/// What is said of a proof.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct VerifyOptions {
+    #[serde(default)]
+    pub(crate) drill: bool,
+    /// Whether to keep in the list what it came to.
+    #[serde(default)]
+    pub(crate) record: bool,
 }
 
 /// When nightly backups of a folder are due.
@@ -117,10 +127,12 @@ struct Config {
 /// Enough of a site to look at its backups.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Store {
+pub(crate) struct Store {
     backup_dir: PathBuf,
     #[serde(default)]
     encryption: Option<Encryption>,
+    #[serde(skip)]
+    database: Option<Database>,
 }
 
 impl Request {
@@ -150,66 +162,38 @@ impl Source {
 impl StoreRequest {
     pub(crate) fn decode(term: Term<'_>) -> Result<Self> {
         // The same request can be used for a backup: all of it must be right.
-        let (choices, fields) = split(term)?;
-        let record = choices.record;
+        let (_, fields) = split(term)?;
         if let Some(path) = config(&fields)? {
-            return Ok(Self {
-                source: StoreSource::File(path),
-                record,
-            });
+            return Ok(Self::File(path));
         }
-        let Store {
-            backup_dir,
-            encryption,
-        } = if fields.has("site") {
-            let Site {
-                backup_dir,
-                encryption,
-                ..
-            } = fields.read().map_err(wrong)?;
-            Store {
-                backup_dir,
-                encryption,
-            }
+        let store = if fields.has("site") {
+            fields.read::<Site>().map_err(wrong)?.into()
         } else {
             fields.read().map_err(wrong)?
         };
-        Ok(Self {
-            source: StoreSource::Given {
-                backup_dir,
-                encryption,
-            },
-            record,
-        })
+        Ok(Self::Given(Box::new(store)))
     }
 
-    /// The backup folder and the password. Reads files.
-    pub(crate) fn open(self) -> Result<(PathBuf, Option<Password>)> {
-        match self.source {
-            StoreSource::File(path) => {
-                let site = Site::from_file(&path)?;
-                let password = site.password()?;
-                Ok((site.backup_dir, password))
-            }
-            StoreSource::Given {
-                backup_dir,
-                encryption,
-            } => {
-                let password = match encryption {
-                    None => None,
-                    Some(Encryption::Password(password)) => Some(password),
-                    Some(Encryption::PasswordFile(path)) => Some(Password::from_file(&path)?),
-                };
-                Ok((backup_dir, password))
-            }
-        }
+    /// The backup folder, the password and the database. Reads files.
+    pub(crate) fn open(self) -> Result<(PathBuf, Option<Password>, Option<Database>)> {
+        let store = self.store()?;
+        let password = match store.encryption {
+            None => None,
+            Some(Encryption::Password(password)) => Some(password),
+            Some(Encryption::PasswordFile(path)) => Some(Password::from_file(&path)?),
+        };
+        Ok((store.backup_dir, password, store.database))
     }
 
     /// The backup folder. Reads a file.
     pub(crate) fn folder(self) -> Result<PathBuf> {
-        match self.source {
-            StoreSource::File(path) => Ok(Site::from_file(&path)?.backup_dir),
-            StoreSource::Given { backup_dir, .. } => Ok(backup_dir),
+        Ok(self.store()?.backup_dir)
+    }
+
+    fn store(self) -> Result<Store> {
+        match self {
+            Self::File(path) => Ok(Site::from_file(&path)?.into()),
+            Self::Given(store) => Ok(*store),
         }
     }
 }
@@ -252,10 +236,19 @@ impl PruneRequest {
     }
 }
 
-impl DueRequest {
-    pub(crate) fn decode(term: Term<'_>) -> Result<Self> {
-        fields(term)?.read().map_err(wrong)
+impl From<Site> for Store {
+    fn from(site: Site) -> Self {
+        Self {
+            backup_dir: site.backup_dir,
+            encryption: site.encryption,
+            database: site.database,
+        }
     }
+}
+
+/// The options that go with a request.
+pub(crate) fn options<T: DeserializeOwned>(term: Term<'_>) -> Result<T> {
+    fields(term)?.read().map_err(wrong)
 }
 
 /// How it goes with backups, to be kept.
@@ -263,9 +256,14 @@ pub(crate) fn status(term: Term<'_>) -> Result<Status> {
     Status::deserialize(Value::new(term)).map_err(|error| wrong(error.within("status")))
 }
 
+/// The name of a backup.
+pub(crate) fn name(term: Term<'_>) -> Result<String> {
+    String::deserialize(Value::new(term)).map_err(|error| wrong(error.within("name")))
+}
+
 impl FileRequest {
     pub(crate) fn decode(term: Term<'_>) -> Result<Self> {
-        fields(term)?.read().map_err(wrong)
+        options(term)
     }
 }
 
@@ -275,7 +273,7 @@ pub(crate) fn names(term: Term<'_>) -> Result<Vec<String>> {
 }
 
 fn split(term: Term<'_>) -> Result<(Choices, Fields<'_>)> {
-    let (choices, site) = fields(term)?.partition(&["database_only", "day", "record"]);
+    let (choices, site) = fields(term)?.partition(&["database_only", "day"]);
     Ok((choices.read().map_err(wrong)?, site))
 }
 

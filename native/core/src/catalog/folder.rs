@@ -7,9 +7,8 @@
 //! folder next does so. Without a `commit.json`, what is staged was not finished and goes.
 
 use super::{Catalog, Entry, FILE_NAME, PartName, retention};
-use crate::durable::{open_file, sync_folder};
+use crate::durable::{NO_LINK, open_file, sync_folder, write_synced};
 use crate::error::{self, Error, Result};
-use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::cell::Cell;
@@ -22,8 +21,7 @@ use std::time::Duration;
 const LOCK: &str = ".zbackup.lock";
 const STAGING: &str = ".staging";
 const COMMIT: &str = "commit.json";
-/// In a folder that somebody else can write to, a link could lead to any file of ours.
-const NO_LINK: i32 = OFlags::NOFOLLOW.bits() as i32;
+const RESTORE: &str = crate::restore::JOURNAL;
 /// How often a tenth of a second is waited for a commit that is under way: some renames.
 const PATIENCE: u32 = 100;
 
@@ -283,21 +281,6 @@ fn rename_file(from: &Path, to: &Path) -> Result<()> {
     std::fs::rename(from, to).map_err(Error::io("cannot rename", from))
 }
 
-pub(super) fn write_synced(path: &Path, data: &[u8]) -> Result<()> {
-    OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .custom_flags(NO_LINK)
-        .open(path)
-        .and_then(|mut file| {
-            file.write_all(data)?;
-            file.sync_all()
-        })
-        .map_err(Error::io("cannot write", path))
-}
-
 /// Makes a folder that only its owner can look into.
 fn private_folder(path: &Path) -> Result<()> {
     if path.is_dir() {
@@ -325,7 +308,7 @@ fn close_to_others(path: &Path) -> std::io::Result<()> {
     for entry in path.read_dir()? {
         let name = entry?.file_name();
         let name = name.to_string_lossy();
-        let is_ours = [LOCK, STAGING, ".pgpass"].contains(&&*name)
+        let is_ours = [LOCK, STAGING, ".pgpass", RESTORE].contains(&&*name)
             || name.starts_with(FILE_NAME)
             || name.trim_end_matches(".enc").ends_with(".gz");
         if !is_ours {

@@ -2,8 +2,7 @@
 //! whether somebody was told.
 
 use super::FILE_NAME;
-use super::folder::write_synced;
-use crate::durable::{open_file, sync_folder};
+use crate::durable::{open_file, sync_folder, write_synced};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::io::Read;

@@ -9,4 +9,7 @@ get_value(Module, Key, _Context) ->
 
 -spec set_value(atom(), atom(), string() | binary() | atom(), z:context()) -> ok | {error, term()}.
 set_value(Module, Key, Value, _Context) ->
-    host:set(config, (host:get(config, #{}))#{{Module, Key} => Value}).
+    case host:get(read_only_config, false) of
+        false -> host:set(config, (host:get(config, #{}))#{{Module, Key} => Value});
+        true -> {error, no_database_connection}
+    end.

@@ -54,4 +54,4 @@ save(Action, Id, Raw, Props, Name, Options, Context) ->
     {ok, Id}.
 
 columns() ->
-    #{<<"id">> => 1, <<"version">> => 1, <<"creator_id">> => 1, <<"category_id">> => 1, <<"name">> => 1}.
+    #{<<"id">> => 1, <<"version">> => 1, <<"content_group_id">> => 1, <<"is_published">> => 1, <<"creator_id">> => 1, <<"category_id">> => 1, <<"name">> => 1}.

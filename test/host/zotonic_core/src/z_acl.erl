@@ -1,7 +1,7 @@
 %% @doc A stand-in for the module of the same name in Zotonic.
 -module(z_acl).
 
--export([sudo/1, is_allowed/3, rsc_editable/2, is_admin_editable/1, is_read_only/1, user/1]).
+-export([sudo/1, is_allowed/3, rsc_editable/2, is_admin_editable/1, is_read_only/1, user/1, flush/1]).
 
 -include("../include/zotonic.hrl").
 
@@ -29,3 +29,7 @@ is_read_only(_Context) ->
 -spec user(z:context()) -> integer() | undefined.
 user(_Context) ->
     host:get(user, undefined).
+
+-spec flush(integer()) -> ok.
+flush(_Id) ->
+    ok.

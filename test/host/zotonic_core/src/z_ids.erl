@@ -5,4 +5,4 @@
 
 -spec password() -> binary().
 password() ->
-    base64:encode(crypto:strong_rand_bytes(18)).
+    base64:encode(rand:bytes(18)).
