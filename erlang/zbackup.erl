@@ -43,7 +43,7 @@
     piece/0, restore_options/0, verify_options/0, restore_report/0, restored/0, table_rows/0, settled/0,
     verified/0, verified_part/0, verification/0, listing/0, listed/0, refused/0, opened/0,
     schedule/0, nightly/0, due/0, status/0,
-    revisions/0, prune_options/0, pruned/0, pruned_rule/0, piece/0
+    revisions/0, prune_options/0, pruned/0, pruned_rule/0, change/0
 ]).
 
 %% A binary in UTF-8 or a string. Also for paths.
@@ -283,7 +283,7 @@
     problem := unicode:unicode_binary() | undefined
 }.
 
--type piece() :: {equal | delete | insert, unicode:unicode_binary()}.
+-type change() :: {equal | delete | insert, unicode:unicode_binary()}.
 
 %% @doc Starts a backup. Its result is a `report()'.
 -spec backup(request()) -> {ok, job()} | error().
@@ -413,7 +413,7 @@ prune_revisions(_, _) ->
 
 %% @doc What changed between two texts in UTF-8, in words. This is not a job: it takes half a second at
 %% most, on a dirty scheduler.
--spec diff(unicode:unicode_binary(), unicode:unicode_binary()) -> {ok, [piece()]} | error().
+-spec diff(unicode:unicode_binary(), unicode:unicode_binary()) -> {ok, [change()]} | error().
 diff(Old, New) ->
     zbackup_nif:diff(Old, New).
 

@@ -44,7 +44,7 @@ decrypt(_Request) -> not_loaded().
 -spec prune_revisions(map()) -> {ok, zbackup:job()} | zbackup:error().
 prune_revisions(_Request) -> not_loaded().
 
--spec diff(binary(), binary()) -> {ok, [zbackup:piece()]} | zbackup:error().
+-spec diff(binary(), binary()) -> {ok, [zbackup:change()]} | zbackup:error().
 diff(_Old, _New) -> not_loaded().
 
 -spec cancel(zbackup:job()) -> ok | zbackup:error().

@@ -50,7 +50,7 @@ age(Interval, Context) ->
 tables() ->
     [
         "create table rsc (id serial primary key, version int not null default 1, creator_id int, category_id int,
-            content_group_id int, is_published boolean, name varchar(80) unique, props bytea)",
+            content_group_id int, is_published boolean not null default false, name varchar(80) unique, props bytea)",
         "create table rsc_gone (id bigint primary key, new_id bigint, is_personal_data boolean not null default false,
             modified timestamptz not null default now())",
         "create table identity (id serial primary key, rsc_id int not null references rsc on delete cascade,

@@ -46,8 +46,10 @@ save(Action, Id, Raw, Props, Name, Options, Context) ->
         false -> maps:get(<<"creator_id">>, Raw)
     end,
     1 = z_db:q(
-        "update rsc set version = version + 1, name = $2, creator_id = $3, props = $4 where id = $1",
-        [Id, Name, Creator, {term, maps:without(maps:keys(columns()), Kept)}], Context),
+        "update rsc set version = version + 1, name = $2, creator_id = $3, props = $4, is_published = $5, category_id = $6"
+        " where id = $1",
+        [Id, Name, Creator, {term, maps:without(maps:keys(columns()), Kept)},
+         maps:get(<<"is_published">>, New) =:= true, maps:get(<<"category_id">>, New)], Context),
     {ok, Saved} = m_rsc:get_raw(Id, Context),
     Done = #rsc_update_done{action = Action, id = Id, pre_props = Raw, post_props = Saved},
     ok = mod_backup:observe_rsc_update_done(Done, Context),
