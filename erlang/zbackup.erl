@@ -23,6 +23,8 @@
     status/1, set_status/2,
     encrypt/3, encrypt/4,
     decrypt/3, decrypt/4,
+    prune_revisions/1, prune_revisions/2,
+    diff/2,
     cancel/1,
     await/1, await/2, await/3
 ]).
@@ -40,7 +42,8 @@
     result/0, report/0, entry/0, stored_part/0, made/0, skipped/0,
     piece/0, restore_options/0, verify_options/0, restore_report/0, restored/0, table_rows/0, settled/0,
     verified/0, verified_part/0, verification/0, listing/0, listed/0, refused/0, opened/0,
-    schedule/0, nightly/0, due/0, status/0
+    schedule/0, nightly/0, due/0, status/0,
+    revisions/0, prune_options/0, pruned/0, pruned_rule/0, change/0
 ]).
 
 %% A binary in UTF-8 or a string. Also for paths.
@@ -57,6 +60,7 @@
         timezone => text() | undefined,      % as Europe/Amsterdam; else that of the machine
         database => database() | undefined,
         encryption => encryption() | undefined,
+        revisions => revisions() | undefined,
         database_only => boolean() | undefined,
         day => calendar:date() | undefined   % the day that names the backup; else today
     }
@@ -68,6 +72,10 @@
     | #{
         backup_dir := text(),                % enough to list and verify
         encryption => encryption() | undefined
+    }
+    | #{
+        database := database(),              % enough to prune revisions
+        revisions => revisions() | undefined
     }.
 
 -type database() :: #{
@@ -82,6 +90,17 @@
 }.
 
 -type encryption() :: #{password := text()} | #{password_file := text()}.
+
+%% How long revisions are kept: the names of the configuration of mod_backup.
+-type revisions() :: #{
+    revision_retention_months => pos_integer(),      % 18
+    user_revision_retention_days => pos_integer(),   % 90
+    user_deletion_retention_days => 1..30,           % 30
+    user_identity_types => [text()]                  % ["username_pw"]
+}.
+
+%% `dry_run' only counts; `now' is the time to go by, in seconds since 1970, else that of the database.
+-type prune_options() :: #{dry_run => boolean(), now => integer() | undefined}.
 
 %% `force' replaces an output that exists.
 -type file_options() :: #{force => boolean()}.
@@ -121,7 +140,8 @@
     | restore_report()
     | #{settled := settled() | undefined}
     | #{output := unicode:unicode_binary()}
-    | opened().
+    | opened()
+    | pruned().
 
 -type report() :: #{
     backup := entry(),
@@ -254,6 +274,18 @@
     told := boolean()
 }.
 
+-type pruned() :: #{dry_run := boolean(), rules := [pruned_rule()]}.
+
+%% What is older than `before', in seconds since 1970, was due.
+-type pruned_rule() :: #{
+    rule := revisions | user_revisions | deleted_users | medium_log | edge_log,
+    before := integer(),
+    deleted := non_neg_integer(),
+    problem := unicode:unicode_binary() | undefined
+}.
+
+-type change() :: {equal | delete | insert, unicode:unicode_binary()}.
+
 %% @doc Starts a backup. Its result is a `report()'.
 -spec backup(request()) -> {ok, job()} | error().
 backup(Request) when is_map(Request) ->
@@ -366,6 +398,25 @@ decrypt(In, Out, Password, Options) when is_map(Options) ->
     zbackup_nif:decrypt(file_request(In, Out, Password, Options));
 decrypt(_, _, _, _) ->
     not_a_map().
+
+%% @equiv prune_revisions(Request, #{})
+-spec prune_revisions(request()) -> {ok, job()} | error().
+prune_revisions(Request) ->
+    prune_revisions(Request, #{}).
+
+%% @doc Starts the deletion of revisions that are kept no longer. Its result is `pruned()': a rule that
+%% failed says so in there, and the others are followed all the same.
+-spec prune_revisions(request(), prune_options()) -> {ok, job()} | error().
+prune_revisions(Request, Options) when is_map(Request), is_map(Options) ->
+    zbackup_nif:prune_revisions(zbackup_request:with_binaries(maps:merge(Request, Options)));
+prune_revisions(_, _) ->
+    not_a_map().
+
+%% @doc What changed between two texts in UTF-8, in words. This is not a job: it takes half a second at
+%% most, on a dirty scheduler.
+-spec diff(unicode:unicode_binary(), unicode:unicode_binary()) -> {ok, [change()]} | error().
+diff(Old, New) ->
+    zbackup_nif:diff(Old, New).
 
 %% @doc Asks a job to stop. Its last message still comes: mostly `{error, cancelled, _}', or `done' when
 %% it was too late.

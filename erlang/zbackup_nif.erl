@@ -5,11 +5,11 @@
 -module(zbackup_nif).
 
 -export([backup/1, verify/3, restore/3, settle/1, list/1, due/1, status/1, set_status/2]).
--export([encrypt/1, decrypt/1, cancel/1, state/1]).
+-export([encrypt/1, decrypt/1, prune_revisions/1, diff/2, cancel/1, state/1]).
 
 -on_load(load/0).
 -nifs([backup/1, verify/3, restore/3, settle/1, list/1, due/1, status/1, set_status/2]).
--nifs([encrypt/1, decrypt/1, cancel/1, state/1]).
+-nifs([encrypt/1, decrypt/1, prune_revisions/1, diff/2, cancel/1, state/1]).
 
 -spec backup(map()) -> {ok, zbackup:job()} | zbackup:error().
 backup(_Request) -> not_loaded().
@@ -40,6 +40,12 @@ encrypt(_Request) -> not_loaded().
 
 -spec decrypt(map()) -> {ok, zbackup:job()} | zbackup:error().
 decrypt(_Request) -> not_loaded().
+
+-spec prune_revisions(map()) -> {ok, zbackup:job()} | zbackup:error().
+prune_revisions(_Request) -> not_loaded().
+
+-spec diff(binary(), binary()) -> {ok, [zbackup:change()]} | zbackup:error().
+diff(_Old, _New) -> not_loaded().
 
 -spec cancel(zbackup:job()) -> ok | zbackup:error().
 cancel(_Job) -> not_loaded().

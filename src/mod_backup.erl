@@ -11,6 +11,7 @@
 -mod_prio(600).
 -mod_provides([backup]).
 -mod_depends([]).
+-mod_schema(5).
 -mod_config([
     #{
         key => daily_dump,
@@ -112,6 +113,18 @@
     observe_backup_start/2,
     observe_backup_restore/2,
     observe_backup_download/2
+]).
+%% The revision log.
+-export([
+    manage_schema/2,
+    observe_rsc_delete/2,
+    observe_rsc_update_done/2,
+    observe_edge_insert/2,
+    observe_edge_delete/2,
+    observe_media_update_done/2,
+    observe_rsc_upload/2,
+    observe_search_query/2,
+    observe_tick_24h/2
 ]).
 -export([start_link/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
@@ -466,3 +479,50 @@ ensure_queue(Name) ->
         undefined -> jobs:add_queue(Name, [{regulators, [{counter, [{limit, 1}]}]}]);
         {queue, _} -> ok
     end.
+
+%% The revision log
+
+%% @doc Makes the tables of the revision log, or what they lack.
+-spec manage_schema(install | {upgrade, integer()}, z:context()) -> ok.
+manage_schema(Version, Context) ->
+    backup_revision_schema:install(Version, Context).
+
+%% @doc A page is about to be deleted.
+-spec observe_rsc_delete(#rsc_delete{}, z:context()) -> ok.
+observe_rsc_delete(Delete, Context) ->
+    backup_revision_log:rsc_delete(Delete, Context).
+
+%% @doc A page was made, changed or deleted.
+-spec observe_rsc_update_done(#rsc_update_done{}, z:context()) -> ok.
+observe_rsc_update_done(Done, Context) ->
+    backup_revision_log:rsc_update_done(Done, Context).
+
+%% @doc A connection was made.
+-spec observe_edge_insert(#edge_insert{}, z:context()) -> ok.
+observe_edge_insert(Edge, Context) ->
+    backup_revision_log:edge_insert(Edge, Context).
+
+%% @doc A connection was broken.
+-spec observe_edge_delete(#edge_delete{}, z:context()) -> ok.
+observe_edge_delete(Edge, Context) ->
+    backup_revision_log:edge_delete(Edge, Context).
+
+%% @doc The medium of a page was added, changed or taken away.
+-spec observe_media_update_done(#media_update_done{}, z:context()) -> ok.
+observe_media_update_done(Done, Context) ->
+    backup_revision_log:media_update_done(Done, Context).
+
+%% @doc Takes in a page that was saved to a file.
+-spec observe_rsc_upload(#rsc_upload{}, z:context()) -> {ok, m_rsc:resource_id()} | {error, term()}.
+observe_rsc_upload(Upload, Context) ->
+    backup_rsc_upload:upload(Upload, Context).
+
+%% @doc The search for deleted pages.
+-spec observe_search_query(#search_query{}, z:context()) -> #search_result{} | undefined.
+observe_search_query(Query, Context) ->
+    m_backup_revision:search_query(Query, Context).
+
+%% @doc Deletes the revisions that are kept no longer.
+-spec observe_tick_24h(tick_24h, z:context()) -> term().
+observe_tick_24h(tick_24h, Context) ->
+    backup_revision_prune:run(Context).

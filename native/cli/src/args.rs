@@ -55,6 +55,18 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Delete the revisions of pages that are kept no longer
+    PruneRevisions {
+        /// The site: its database, and how long revisions are kept
+        #[arg(long, value_name = "SITE.TOML")]
+        config: PathBuf,
+        /// Only count them
+        #[arg(long)]
+        dry_run: bool,
+        /// Print the result for a program to read
+        #[arg(long)]
+        json: bool,
+    },
     /// Bring a site back from a backup
     ///
     /// All of the backup is proven first. Then the database is replaced in one transaction, and files are
@@ -140,7 +152,8 @@ impl Command {
             Self::Backup { json, .. }
             | Self::List { json, .. }
             | Self::Verify { json, .. }
-            | Self::Restore { json, .. } => *json,
+            | Self::Restore { json, .. }
+            | Self::PruneRevisions { json, .. } => *json,
             Self::Decrypt { .. } => false,
         }
     }

@@ -18,7 +18,7 @@ use zbackup_core::secret::{Password, Secret};
 use zbackup_core::site::{self, Site, TimeZone};
 use zbackup_core::stream::{Encryption, decrypt_file, decrypted_name};
 use zbackup_core::verify::{self, Verified};
-use zbackup_core::{backup, list, priority, restore};
+use zbackup_core::{backup, list, priority, restore, revisions};
 
 /// Everything was done.
 const DONE: u8 = 0;
@@ -160,6 +160,25 @@ fn run(args: &Args, cancel: Cancel) -> Result<u8> {
                 show::verified(&verified)
             })?;
             Ok(verdict(&verified))
+        }
+        Command::PruneRevisions {
+            config,
+            dry_run,
+            json,
+        } => {
+            let site = read_site(config)?;
+            let database = site.database.ok_or_else(revisions::no_database)?;
+            let options = revisions::Options {
+                dry_run: *dry_run,
+                now: None,
+            };
+            let pruned = revisions::prune(&database, &site.revisions, options, &monitor)?;
+            print(&if *json {
+                show::json(&pruned)
+            } else {
+                show::pruned(&pruned)
+            })?;
+            Ok(if pruned.is_complete() { DONE } else { FAILED })
         }
         Command::Restore {
             name,

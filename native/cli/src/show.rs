@@ -10,6 +10,7 @@ use zbackup_core::backup::Report;
 use zbackup_core::error::Result;
 use zbackup_core::list::{Listed, Listing};
 use zbackup_core::restore::{self, Piece, Plan};
+use zbackup_core::revisions::{Pruned, Rule};
 use zbackup_core::site::{Site, TimeZone};
 use zbackup_core::stream::Encryption;
 use zbackup_core::time::local;
@@ -213,6 +214,33 @@ fn found(part: &VerifiedPart) -> String {
         )
     });
     format!("{how}, {inside}{rehearsed}{note}")
+}
+
+pub(crate) fn pruned(pruned: &Pruned) -> String {
+    let done = if pruned.dry_run {
+        "would be deleted"
+    } else {
+        "deleted"
+    };
+    let mut out = String::new();
+    for rule in &pruned.rules {
+        let what = match rule.rule {
+            Rule::Revisions => "revisions",
+            Rule::UserRevisions => "revisions of users",
+            Rule::DeletedUsers => "revisions of deleted users",
+            Rule::MediumLog => "deleted media",
+            Rule::EdgeLog => "connections",
+        };
+        out += &format!(
+            "{what:<27} older than {} UTC: {} {done}\n",
+            local(rule.before, &TimeZone::UTC),
+            rule.deleted
+        );
+        if let Some(problem) = &rule.problem {
+            out += &format!("  and then it failed: {problem}\n");
+        }
+    }
+    out
 }
 
 /// Whether others than its owner can read a file.

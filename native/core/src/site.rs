@@ -1,6 +1,7 @@
 //! What to back up: the request, as the CLI reads it from `site.toml` and Erlang sends it as a map.
 
 use crate::error::{Error, Result};
+use crate::revisions::Retention;
 use crate::secret::{Password, Secret};
 pub use jiff::tz::TimeZone;
 use serde::Deserialize;
@@ -34,6 +35,9 @@ pub struct Site {
     /// Without it, backups are stored in the clear.
     #[serde(default)]
     pub encryption: Option<Encryption>,
+    /// How long revisions of pages are kept. Else as long as the manual says.
+    #[serde(default)]
+    pub revisions: Retention,
 }
 
 /// How to reach the database of a site.

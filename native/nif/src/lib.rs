@@ -16,8 +16,8 @@ use crate::guard::guarded;
 use crate::job::{Job, start};
 use crate::reply::{Done, Reply, failed};
 use crate::request::{
-    DueRequest, FileRequest, Request, RestoreOptions, StoreRequest, VerifyOptions, name, names,
-    options,
+    DueRequest, FileRequest, PruneRequest, Request, RestoreOptions, StoreRequest, VerifyOptions,
+    name, names, options,
 };
 use jiff::Timestamp;
 use rustler::{Encoder, Env, ResourceArc, Term};
@@ -25,7 +25,7 @@ use zbackup_core::catalog::Status;
 use zbackup_core::error::{Error, Result};
 use zbackup_core::schedule::TimeOfDay;
 use zbackup_core::site::time_zone;
-use zbackup_core::{backup, list, nightly, restore, stream, verify};
+use zbackup_core::{backup, diff, list, nightly, restore, revisions, stream, verify};
 
 rustler::init!("zbackup_nif");
 
@@ -136,6 +136,31 @@ fn start_decrypt<'a>(env: Env<'a>, request: Term<'a>) -> Term<'a> {
             .map(Done::Decrypted)
         })
     })
+}
+
+/// Starts the deletion of revisions that are kept no longer.
+#[rustler::nif(name = "prune_revisions")]
+fn start_prune<'a>(env: Env<'a>, request: Term<'a>) -> Term<'a> {
+    started(env, || {
+        let request = PruneRequest::decode(request)?;
+        start(env, move |monitor| {
+            let (database, retention, options) = request.open()?;
+            revisions::prune(&database, &retention, options, monitor).map(Done::Pruned)
+        })
+    })
+}
+
+/// The difference of two texts, in words. It has a limit of time that is too long for a normal scheduler.
+#[rustler::nif(name = "diff", schedule = "DirtyCpu")]
+fn diff_words<'a>(env: Env<'a>, old: Term<'a>, new: Term<'a>) -> Term<'a> {
+    let text = |term: Term<'a>| -> Result<&'a str> {
+        let text = term.decode::<&str>();
+        text.map_err(|_| Error::Usage("a text to compare is not a binary in UTF-8".into()))
+    };
+    match guarded(|| Ok(diff::words(text(old)?, text(new)?))) {
+        Ok(pieces) => (rustler::types::atom::ok(), pieces.reply(env)).encode(env),
+        Err(error) => failed(env, &error),
+    }
 }
 
 /// Lists the backups of a folder. It reads one small file and asks for the lengths of a few others:

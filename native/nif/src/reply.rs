@@ -7,11 +7,13 @@ use zbackup_core::archive::{Contents, Skipped};
 use zbackup_core::backup::{Made, Report};
 use zbackup_core::catalog::{Entry, Failure, Part, Refused, Status, StoredPart, Verification};
 use zbackup_core::database::TableRows;
+use zbackup_core::diff::{Change, Piece};
 use zbackup_core::error::Error;
 use zbackup_core::list::{Listed, Listing};
 use zbackup_core::nightly::Nightly;
 use zbackup_core::progress::{Phase, Snapshot};
 use zbackup_core::restore::{self, Restored, Settled};
+use zbackup_core::revisions::{Pruned, PrunedRule};
 use zbackup_core::schedule::Due;
 use zbackup_core::stream::{Encryption, Opened};
 use zbackup_core::verify::{Verified, VerifiedPart, is_proven};
@@ -24,6 +26,7 @@ pub(crate) enum Done {
     Settled(Option<Settled>),
     Encrypted(PathBuf),
     Decrypted(Opened),
+    Pruned(Pruned),
 }
 
 /// What Erlang can be told.
@@ -83,6 +86,7 @@ impl Reply for Done {
                 let ok = is_proven(all);
                 map(env, &[("ok", ok.encode(env)), ("backups", all.reply(env))])
             }
+            Self::Pruned(pruned) => pruned.reply(env),
             Self::Restored(report) => report.reply(env),
             Self::Settled(settled) => map(env, &[("settled", option(env, settled.as_ref()))]),
             Self::Encrypted(output) => map(env, &[("output", path(env, output))]),
@@ -478,6 +482,50 @@ impl Reply for VerifiedPart {
                 ("rehearsed", or_undefined(env, rehearsed)),
             ],
         )
+    }
+}
+
+impl Reply for Pruned {
+    fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
+        let Self { dry_run, rules } = self;
+        map(
+            env,
+            &[
+                ("dry_run", dry_run.encode(env)),
+                ("rules", rules.reply(env)),
+            ],
+        )
+    }
+}
+
+impl Reply for PrunedRule {
+    fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
+        let Self {
+            rule,
+            before,
+            deleted,
+            problem,
+        } = self;
+        map(
+            env,
+            &[
+                ("rule", atom(env, rule.name())),
+                ("before", before.encode(env)),
+                ("deleted", deleted.encode(env)),
+                ("problem", plain(env, problem.as_deref())),
+            ],
+        )
+    }
+}
+
+impl Reply for Piece {
+    fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
+        let change = match self.change {
+            Change::Equal => "equal",
+            Change::Delete => "delete",
+            Change::Insert => "insert",
+        };
+        (atom(env, change), self.text.as_str()).encode(env)
     }
 }
 

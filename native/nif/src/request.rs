@@ -9,6 +9,7 @@ use zbackup_core::backup::Options;
 use zbackup_core::catalog::Status;
 use zbackup_core::error::{Error, Result};
 use zbackup_core::restore::Piece;
+use zbackup_core::revisions::{self, Retention};
 use zbackup_core::secret::Password;
 use zbackup_core::site::{Database, Encryption, Site};
 
@@ -42,6 +43,37 @@ pub(crate) struct FileRequest {
     pub(crate) password: Password,
     #[serde(default)]
     pub(crate) force: bool,
+}
+
+/// A request to prune the revisions of a site.
+pub(crate) struct PruneRequest {
+    from: Revisions,
+    dry_run: bool,
+    now: Option<i64>,
+}
+
+/// Where the revisions are, and how long they are kept.
+enum Revisions {
+    Given(Database, Retention),
+    File(PathBuf),
+}
+
+/// What a request to prune says beside of that.
+#[derive(Deserialize)]
+struct PruneChoices {
+    #[serde(default)]
+    dry_run: bool,
+    #[serde(default)]
+    now: Option<i64>,
+}
+
+/// Enough of a site to prune its revisions.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RevisionFields {
+    database: Database,
+    #[serde(default)]
+    revisions: Retention,
 }
 
 /// What a request says beside of what a site is.
@@ -163,6 +195,44 @@ impl StoreRequest {
             Self::File(path) => Ok(Site::from_file(&path)?.into()),
             Self::Given(store) => Ok(*store),
         }
+    }
+}
+
+impl PruneRequest {
+    pub(crate) fn decode(term: Term<'_>) -> Result<Self> {
+        let (choices, site) = fields(term)?.partition(&["dry_run", "now"]);
+        let PruneChoices { dry_run, now } = choices.read().map_err(wrong)?;
+        let from = if let Some(path) = config(&site)? {
+            Revisions::File(path)
+        } else if site.has("site") {
+            let site: Site = site.read().map_err(wrong)?;
+            let database = site.database.ok_or_else(revisions::no_database)?;
+            Revisions::Given(database, site.revisions)
+        } else {
+            let given: RevisionFields = site.read().map_err(wrong)?;
+            Revisions::Given(given.database, given.revisions)
+        };
+        Ok(Self { from, dry_run, now })
+    }
+
+    /// Reads a file.
+    pub(crate) fn open(self) -> Result<(Database, Retention, revisions::Options)> {
+        let (database, retention) = match self.from {
+            Revisions::Given(database, retention) => (database, retention),
+            Revisions::File(path) => {
+                let site = Site::from_file(&path)?;
+                let database = site.database.ok_or_else(revisions::no_database)?;
+                (database, site.revisions)
+            }
+        };
+        let now = self.now.map(jiff::Timestamp::from_second).transpose();
+        let now =
+            now.map_err(|error| Error::Usage(format!("the request is not right: now: {error}")))?;
+        let options = revisions::Options {
+            dry_run: self.dry_run,
+            now,
+        };
+        Ok((database, retention, options))
     }
 }
 

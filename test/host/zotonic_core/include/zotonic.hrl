@@ -6,6 +6,16 @@
 
 -define(__(Text, Context), z_trans:trans(Text, Context)).
 
+%% A term in a column.
+-define(DB_PROPS(Term), {term, Term}).
+
+-record(trans, {tr = []}).
+-record(upload, {filename, tmpfile}).
+-record(search_result, {
+    search_name = <<"query">>, search_args = #{}, result = [], page = 1, pagelen = 20, options = #{}, total, pages,
+    is_total_estimated = false, next = false, prev = 1, facets
+}).
+
 -record(context, {
     site :: atom(),
     %% Of the stand-in only: where the files of the site are, who it is (`admin', or the modules that a user

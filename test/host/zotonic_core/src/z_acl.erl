@@ -1,7 +1,7 @@
 %% @doc A stand-in for the module of the same name in Zotonic.
 -module(z_acl).
 
--export([sudo/1, is_allowed/3, is_admin_editable/1, is_read_only/1, user/1]).
+-export([sudo/1, is_allowed/3, rsc_editable/2, is_admin_editable/1, is_read_only/1, user/1, flush/1]).
 
 -include("../include/zotonic.hrl").
 
@@ -14,6 +14,10 @@ is_allowed(_Action, _Object, #context{acl = admin}) -> true;
 is_allowed(use, Module, #context{acl = Modules}) -> lists:member(Module, Modules);
 is_allowed(_, _, _) -> false.
 
+-spec rsc_editable(integer(), z:context()) -> boolean().
+rsc_editable(_Id, #context{acl = admin}) -> true;
+rsc_editable(Id, #context{acl = Acl}) -> lists:member({edit, Id}, Acl).
+
 -spec is_admin_editable(z:context()) -> boolean().
 is_admin_editable(#context{acl = Acl}) ->
     Acl =:= admin.
@@ -24,4 +28,8 @@ is_read_only(_Context) ->
 
 -spec user(z:context()) -> integer() | undefined.
 user(_Context) ->
-    undefined.
+    host:get(user, undefined).
+
+-spec flush(integer()) -> ok.
+flush(_Id) ->
+    ok.

@@ -1,7 +1,7 @@
 %% @doc A stand-in for the module of the same name in Zotonic.
 -module(z_context).
 
--export([new/1, site/1, tz_config/1, logger_md/1, abs_url/2, get_q/2, output/2]).
+-export([new/1, site/1, tz_config/1, logger_md/1, abs_url/2, get_q/2, get_q_validated/2, output/2]).
 -export([set_nocache_headers/1, set_noindex_header/1]).
 
 -include("../include/zotonic.hrl").
@@ -29,6 +29,10 @@ abs_url(Url, _Context) ->
 -spec get_q(binary(), z:context()) -> term().
 get_q(Key, #context{q = Query}) ->
     proplists:get_value(Key, Query).
+
+-spec get_q_validated(binary(), z:context()) -> term().
+get_q_validated(Key, Context) ->
+    get_q(Key, Context).
 
 -spec output(iodata(), z:context()) -> {iodata(), z:context()}.
 output(Html, Context) ->
