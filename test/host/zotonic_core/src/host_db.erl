@@ -50,7 +50,7 @@ age(Interval, Context) ->
     ).
 
 context() ->
-    #context{site = testsite}.
+    #context{site = testsite, files_dir = ""}.
 
 tables() ->
     [
