@@ -15,7 +15,7 @@
     {% if not result.result %}
         <p class="alert alert-info">{_ There are no deleted pages that can be recovered. _}</p>
     {% else %}
-    <table class="table table-striped do_adminLinkedTable" id="deleted-pages">
+    <table class="table table-striped" id="deleted-pages">
         <thead>
             <tr>
                 <th>{_ Title _}</th>
@@ -27,13 +27,11 @@
         </thead>
         <tbody>
         {% for r in result.result %}
-            <tr class="do_clickable" data-href="{% url admin_backup_revision id=r.rsc_id %}">
+            <tr>
                 <td>
-                    {% if r.is_unreadable %}
-                        <em>{_ cannot be read _}</em>
-                    {% else %}
-                        {{ r.title_html|default:_"Untitled" }}
-                    {% endif %}
+                    <a href="{% url admin_backup_revision id=r.rsc_id %}">
+                        {% if r.is_unreadable %}<em>{_ cannot be read _}</em>{% else %}{{ r.title_html|default:_"Untitled" }}{% endif %}
+                    </a>
                     <span class="text-muted">{{ r.rsc_id }}</span>
                     {% if r.new_id %}
                         <br>&rarr; <a href="{% url admin_edit_rsc id=r.new_id %}">{{ r.new_id.title|default:_"Untitled" }}</a>

@@ -10,7 +10,7 @@
 install(Version, Context) ->
     lists:foreach(fun(Statement) -> [] = z_db:q(Statement, Context) end, tables()),
     %% A trigger cannot be made "if not exists", and only PostgreSQL 14 and newer can replace one.
-    case z_db:q1(
+    _ = case z_db:q1(
         "select count(*) from pg_trigger where tgname = 'backup_medium_log_delete_trigger'"
         " and tgrelid = 'medium'::regclass",
         Context

@@ -4,6 +4,8 @@
 
 -export([start/1, stop/0, age/2]).
 
+-include("../include/zotonic.hrl").
+
 %% @doc Makes a schema with the tables of a site, and uses it.
 -spec start(string()) -> ok.
 start(Schema) ->
@@ -20,11 +22,11 @@ start(Schema) ->
         {dbdatabase, os:getenv("PGDATABASE")}, {dbschema, Schema}
     ]),
     Quoted = ["\"", Schema, "\""],
-    0 = z_db:q(lists:flatten(["drop schema if exists ", Quoted, " cascade"]), none),
-    [] = z_db:q(lists:flatten(["create schema ", Quoted]), none),
-    0 = z_db:q(lists:flatten(["set search_path to ", Quoted]), none),
-    0 = z_db:q("set timezone to 'UTC'", none),
-    lists:foreach(fun(Statement) -> [] = z_db:q(Statement, none) end, tables()).
+    0 = z_db:q(lists:flatten(["drop schema if exists ", Quoted, " cascade"]), context()),
+    [] = z_db:q(lists:flatten(["create schema ", Quoted]), context()),
+    0 = z_db:q(lists:flatten(["set search_path to ", Quoted]), context()),
+    0 = z_db:q("set timezone to 'UTC'", context()),
+    lists:foreach(fun(Statement) -> [] = z_db:q(Statement, context()) end, tables()).
 
 -spec stop() -> ok.
 stop() ->
@@ -46,6 +48,9 @@ age(Interval, Context) ->
             {"rsc_gone", ["modified"]}
         ]
     ).
+
+context() ->
+    #context{site = testsite, files_dir = ""}.
 
 tables() ->
     [

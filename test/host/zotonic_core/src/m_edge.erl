@@ -5,7 +5,7 @@
 
 -include("../include/zotonic.hrl").
 
--spec insert(integer(), binary(), integer(), z:context()) -> {ok, term()} | {error, eacces}.
+-spec insert(integer(), binary(), integer(), z:context()) -> {ok, term()} | {error, term()}.
 insert(Subject, Predicate, Object, Context) ->
     case z_acl:rsc_editable(Subject, Context) of
         true ->
@@ -14,10 +14,10 @@ insert(Subject, Predicate, Object, Context) ->
                 [Subject, Predicate, Object], Context),
             {ok, 1};
         false ->
-            {error, eacces}
+            host:get(edge, {error, eacces})
     end.
 
--spec delete(integer(), binary(), integer(), z:context()) -> ok | {error, eacces}.
+-spec delete(integer(), binary(), integer(), z:context()) -> ok | {error, term()}.
 delete(Subject, Predicate, Object, Context) ->
     case z_acl:rsc_editable(Subject, Context) of
         true ->

@@ -17,16 +17,23 @@ insert(Id, Digest, Context) ->
     _ = remove(Id, Context),
     add(Id, #{<<"digest">> => Digest, <<"mime">> => <<"image/jpeg">>, <<"is_deletable_file">> => true}, Context).
 
--spec delete(m_rsc:resource_id(), z:context()) -> ok.
+-spec delete(m_rsc:resource_id(), z:context()) -> ok | {error, term()}.
 delete(Id, Context) ->
-    _ = remove(Id, Context),
-    ok.
+    case host:get(media, ok) of
+        ok -> remove(Id, Context);
+        Error -> Error
+    end.
 
 %% The file is copied, under a new name.
--spec recover_medium(map(), z:context()) -> ok.
+-spec recover_medium(map(), z:context()) -> ok | {error, term()}.
 recover_medium(#{<<"id">> := Id} = Medium, Context) ->
-    _ = remove(Id, Context),
-    add(Id, maps:without([<<"id">>, <<"created">>, <<"filename">>], Medium), Context).
+    ok = remove(Id, Context),
+    recover(host:get(media, ok), Id, Medium, Context).
+
+recover(ok, Id, Medium, Context) ->
+    add(Id, maps:without([<<"id">>, <<"created">>, <<"filename">>], Medium), Context);
+recover(Error, _Id, _Medium, _Context) ->
+    Error.
 
 add(Id, Props, Context) ->
     Name = iolist_to_binary([maps:get(<<"digest">>, Props), "-", integer_to_list(erlang:unique_integer([positive]))]),

@@ -15,7 +15,7 @@ insert(Props, Options, Context) ->
 
 -spec update(m_rsc:resource_id(), map(), list(), z:context()) -> {ok, m_rsc:resource_id()} | {error, term()}.
 update(Id, Props, Options, Context) ->
-    case m_rsc:exists(Id, Context) of
+    _ = case m_rsc:exists(Id, Context) of
         true -> ok;
         false ->
             true = proplists:get_bool(is_import, Options),

@@ -13,7 +13,7 @@ growl_error(Text, Context) ->
     ok = host:tell({growl_error, Text}),
     Context.
 
--spec wire(tuple(), z:context()) -> z:context().
+-spec wire(tuple() | [tuple()], z:context()) -> z:context().
 wire(Action, Context) ->
     ok = host:tell({wire, Action}),
     Context.
