@@ -124,7 +124,7 @@ fn run(args: &Args, cancel: Cancel) -> Result<u8> {
         }
         Command::List { from, json } => {
             let (folder, site) = folder(from)?;
-            settle(site.as_ref(), &monitor)?;
+            settle_if_possible(site.as_ref(), &monitor);
             let zone = site.map_or_else(|| Ok(TimeZone::system()), |site| site.time_zone())?;
             let listing = list::run(&folder)?;
             print(&if *json {
@@ -142,7 +142,7 @@ fn run(args: &Args, cancel: Cancel) -> Result<u8> {
             json,
         } => {
             let (folder, site) = folder(from)?;
-            settle(site.as_ref(), &monitor)?;
+            settle_if_possible(site.as_ref(), &monitor);
             let database = site.as_ref().and_then(|site| site.database.as_ref());
             if *drill && database.is_none() {
                 return Err(Error::Usage(
@@ -277,6 +277,13 @@ fn settle(site: Option<&Site>, monitor: &Monitor) -> Result<()> {
     Ok(())
 }
 
+/// The same before what only reads: that works all the same.
+fn settle_if_possible(site: Option<&Site>, monitor: &Monitor) {
+    if let Err(error) = settle(site, monitor) {
+        tell(&format!("zbackup: warning: {error}\n"));
+    }
+}
+
 /// Does what may need the password: with that of the file, or of the site, else with one that is asked
 /// for.
 fn with_password<T>(
@@ -306,7 +313,9 @@ fn confirm(question: &str) -> Result<bool> {
     }
     tell(&format!("{question}Go on? [y/N] "));
     let mut answer = String::new();
-    signal::while_asking(|| input.lock().read_line(&mut answer))
+    input
+        .lock()
+        .read_line(&mut answer)
         .map_err(|error| Error::Usage(format!("no answer could be read: {error}")))?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes" | "Yes"))
 }
