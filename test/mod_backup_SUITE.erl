@@ -12,7 +12,7 @@
 -export([backup_by_hand/1, one_at_a_time/1, only_the_database/1, media_in_a_file_store/1,
          survives_a_killed_job/1, survives_a_crash/1, job_ends_with_the_server/1, not_in_backup_env/1,
          not_running/1]).
--export([encrypted/1, encrypted_without_password/1]).
+-export([encrypted/1, encrypted_without_password/1, never_plain_by_mistake/1]).
 -export([verifies/1, verify_of_a_damaged_one/1]).
 -export([restores/1, restore_that_fails/1, restore_options/1, settles_at_start/1, download/1]).
 
@@ -240,6 +240,25 @@ encrypted_without_password(Config) ->
     ?assertEqual([], filelib:wildcard("*.gz*", binary_to_list(backup_site:dir(Context)))),
     #{failure := #{kind := <<"no_password">>, message := Message}} = backup_status:read(Context),
     ?assertNotEqual(nomatch, string:find(Message, "backup_encrypt_password")).
+
+%% A database that does not answer is no site without settings.
+never_plain_by_mistake(Config) ->
+    Context = ?config(context, Config),
+    with_database(test_site:dump(""), Config),
+    backup_host:put_config(encrypt_backups, <<"1">>),
+    backup_host:put_config(backup_encrypt_password, <<"correct horse">>),
+    ok = mod_backup:start_backup(Context),
+    backup_host:await(<<"completed">>),
+    Before = test_site:files(backup_site:dir(Context)),
+    host:set(is_database_down, true),
+    ok = started(true, Context),
+    backup_host:await(<<"error">>),
+    ?assertMatch(#{failure := #{kind := <<"database">>}}, backup_status:read(Context)),
+    ?assertEqual(Before, maps:without(["backup.json.status"], test_site:files(backup_site:dir(Context)))),
+    %% Nor is another password made then.
+    ?assertEqual({error, database}, backup_config:ensure_encrypt_password(Context)),
+    host:set(is_database_down, false),
+    ?assertEqual(<<"correct horse">>, backup_config:encrypt_password(Context)).
 
 verifies(Config) ->
     Context = ?config(context, Config),
