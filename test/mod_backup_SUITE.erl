@@ -14,6 +14,7 @@
          not_running/1]).
 -export([encrypted/1, encrypted_without_password/1, never_plain_by_mistake/1]).
 -export([verifies/1, verify_of_a_damaged_one/1]).
+-export([never_paused_for_ever/1, password_survives_a_restore/1]).
 -export([restores/1, restore_that_fails/1, restore_options/1, settles_at_start/1, download/1]).
 
 suite() ->
@@ -306,7 +307,68 @@ restores(Config) ->
         {error, failed}
     end),
     ?assertEqual({error, failed}, mod_backup:restore_backup(Name, [database, config], Context)),
-    receive {host, unpaused} -> error(unpaused) after 0 -> ok end.
+    receive {host, unpaused} -> ok after 0 -> error(still_paused) end.
+
+%% Whoever dies while the database is replaced, the site can go on.
+never_paused_for_ever(Config) ->
+    Context = ?config(context, Config),
+    Self = self(),
+    meck:expect(zbackup, restore, fun(_, _, _) -> {ok, fake} end),
+    meck:expect(zbackup, await, fun(fake, Tell, Acc) ->
+        _ = Tell(#{phase => load, done => 0, total => undefined, rate => 0}, Acc),
+        Self ! {loading, self()},
+        receive never -> ok end
+    end),
+    Loading = fun() ->
+        _ = spawn(fun() -> mod_backup:restore_backup(Context) end),
+        receive {host, paused} -> ok after 5000 -> error(never_paused) end,
+        receive {loading, Pid} -> Pid after 5000 -> error(never_loading) end
+    end,
+    Unpaused = fun() -> receive {host, unpaused} -> ok after 5000 -> error(paused_for_ever) end end,
+    exit(Loading(), kill),
+    Unpaused(),
+    ok = idle(Context),
+    _ = Loading(),
+    gen_server:stop('mod_backup$testsite'),
+    Unpaused(),
+    process_flag(trap_exit, true),
+    _ = backup_host:server(Context),
+    _ = Loading(),
+    exit(whereis('mod_backup$testsite'), kill),
+    Unpaused().
+
+%% The password is in the database that is replaced.
+password_survives_a_restore(Config) ->
+    Context = ?config(context, Config),
+    with_database(test_site:dump(""), Config),
+    Restore = fun(Parts, Before, After) ->
+        host:set(config, Before),
+        fake_restore(fun(_, _, _) ->
+            host:set(config, After),
+            {ok, #{backup => #{}, restored => Parts, skipped => [], warnings => []}}
+        end),
+        ok = mod_backup:restore_backup(<<"x">>, Parts, Context),
+        {ok, #{is_on := IsOn, password := Password}} = backup_config:encryption(Context),
+        {IsOn, Password}
+    end,
+    Settings = fun(On, Password) ->
+        #{{mod_backup, encrypt_backups} => On, {mod_backup, backup_encrypt_password} => Password}
+    end,
+    On = Settings(<<"1">>, <<"now">>),
+    ?assertEqual({true, <<"now">>}, Restore([database], On, #{})),
+    ?assertEqual({true, <<"now">>}, Restore([database], On, Settings(<<"1">>, <<"then">>))),
+    ?assertEqual({true, <<"now">>}, Restore([database], On, Settings(<<"0">>, <<"now">>))),
+    %% It opens the newer backups, also when the newest are not encrypted.
+    ?assertEqual({false, <<"now">>}, Restore([database], Settings(<<"0">>, <<"now">>), #{})),
+    %% There was none.
+    ?assertEqual({true, <<"then">>}, Restore([database], #{}, Settings(<<"1">>, <<"then">>))),
+    %% A database that is lost is what a restore is for.
+    fake_restore(fun(_, _, _) ->
+        host:set(is_database_down, false),
+        {ok, #{backup => #{}, restored => [], skipped => [], warnings => []}}
+    end),
+    host:set(is_database_down, true),
+    ?assertEqual(ok, mod_backup:restore_backup(<<"x">>, [database], Context)).
 
 restore_that_fails(Config) ->
     Context = ?config(context, Config),
@@ -315,7 +377,10 @@ restore_that_fails(Config) ->
     backup_host:await(<<"restore_error">>),
     receive {host, unpaused} -> ok after 1000 -> error(still_paused) end,
     receive {host, {restart, _}} -> error(restarted) after 0 -> ok end,
-    meck:expect(zbackup, restore, fun(_, _, _) -> error(crash) end),
+    meck:expect(zbackup, await, fun({fake, _}, Tell, Acc) ->
+        _ = Tell(#{phase => load, done => 0, total => undefined, rate => 0}, Acc),
+        error(crash)
+    end),
     ?assertMatch({error, {internal, _}}, mod_backup:restore_backup(Context)),
     receive {host, unpaused} -> ok after 1000 -> error(still_paused_after_a_crash) end,
     meck:expect(zbackup, restore, fun(_, _, _) -> {error, unknown_backup, <<"none">>} end),

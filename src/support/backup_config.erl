@@ -15,6 +15,7 @@
     encrypt_backups/1,
     encrypt_password/1,
     encryption/1,
+    keep_encryption/2,
     ensure_encrypt_password/1,
     is_filestore_enabled/1,
     retention_months/1,
@@ -145,6 +146,26 @@ encryption(Context) ->
                         <<"the settings of the backups cannot be read from the database, and so it is not known "
                           "whether they are to be encrypted; it is tried again when the database answers">>}
             end
+    end.
+
+%% @doc Puts the password back that was there before the database was replaced, and the encryption on when it
+%% was: backups are not stored in the clear from then on, and those of before can be opened.
+-spec keep_encryption(encryption(), z:context()) -> unchanged | kept | {error, term()}.
+keep_encryption(#{password := <<>>}, _Context) ->
+    unchanged;
+keep_encryption(#{is_on := WasOn, password := Password}, Context) ->
+    case encryption(Context) of
+        {ok, #{is_on := IsOn, password := Password}} when IsOn orelse not WasOn ->
+            unchanged;
+        {ok, #{is_on := IsOn}} ->
+            Settings = [{backup_encrypt_password, Password}] ++ [{encrypt_backups, <<"1">>} || WasOn, not IsOn],
+            Results = [m_config:set_value(mod_backup, Key, Value, Context) || {Key, Value} <- Settings],
+            case [Error || {error, _} = Error <- Results] of
+                [] -> kept;
+                [Error | _] -> Error
+            end;
+        {error, Kind, _} ->
+            {error, Kind}
     end.
 
 %% There is always a row, so that no answer is not taken for no settings.
