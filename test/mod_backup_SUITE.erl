@@ -14,7 +14,7 @@
          not_running/1]).
 -export([encrypted/1, encrypted_without_password/1, never_plain_by_mistake/1]).
 -export([verifies/1, verify_of_a_damaged_one/1]).
--export([never_paused_for_ever/1, password_survives_a_restore/1]).
+-export([restores_what_there_is/1, never_paused_for_ever/1, password_survives_a_restore/1]).
 -export([restores/1, restore_that_fails/1, restore_options/1, settles_at_start/1, download/1]).
 
 suite() ->
@@ -308,6 +308,30 @@ restores(Config) ->
     end),
     ?assertEqual({error, failed}, mod_backup:restore_backup(Name, [database, config], Context)),
     receive {host, unpaused} -> ok after 0 -> error(still_paused) end.
+
+%% A shell asks for the database and the files of every backup.
+restores_what_there_is(Config) ->
+    Context = ?config(context, Config),
+    Self = self(),
+    fake_restore(fun(_, Name, #{only := Parts}) -> Self ! {asked, Name, Parts}, {error, usage, <<"no">>} end),
+    Asked = fun(Name, Parts) ->
+        _ = mod_backup:observe_backup_restore({backup_restore, Name, Parts}, Context),
+        receive {asked, Name, Asked} -> Asked after 5000 -> error(never) end
+    end,
+    #{name := Files} = backup_host:backup(#{day => {2026, 11, 20}}, Context),
+    ?assertEqual([files], Asked(Files, [database, files])),
+    with_database(test_site:dump(""), Config),
+    #{name := All, files := #{file := File}} = backup_host:backup(#{day => {2026, 11, 21}}, Context),
+    ?assertEqual([database, files], Asked(All, [database, files])),
+    ok = file:delete(filename:join(backup_site:dir(Context), File)),
+    ?assertEqual([database, files], Asked(All, [database, files])),
+    timer:sleep(1100),
+    #{name := Database} = backup_host:backup(#{day => {2026, 11, 23}, media_dir => undefined}, Context),
+    ?assertEqual([database], Asked(Database, [files, database])),
+    ?assertEqual([database], Asked(<<"recent">>, [database, files])),
+    %% What is asked for by name is wanted.
+    ?assertEqual([files], Asked(Database, [files])),
+    ?assertEqual([config, database, files], Asked(Database, [database, files, config])).
 
 %% Whoever dies while the database is replaced, the site can go on.
 never_paused_for_ever(Config) ->

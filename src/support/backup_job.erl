@@ -127,8 +127,9 @@ run({verify, Names}, Server, Context) ->
         {ok, _} -> ok;
         {error, _, _} = Error -> Error
     end;
-run({restore, Name, Parts}, Server, Context) ->
+run({restore, Name, Wanted}, Server, Context) ->
     publish(restore_started, Context),
+    Parts = parts(Name, Wanted, Context),
     Request = backup_site:restorable(Context),
     Before = encryption(Parts, Context),
     Restored = try
@@ -150,6 +151,44 @@ run({restore, Name, Parts}, Server, Context) ->
         {error, _, _} = Error ->
             Error
     end.
+
+%% A shell always asks for the database and the files, also of a backup that was made without the one or the
+%% other: then it is what there is. What should be there and is not stops a restore, as ever.
+parts(Name, [database, files] = Wanted, Context) ->
+    case zbackup:list(#{backup_dir => backup_site:dir(Context)}) of
+        {ok, #{backups := Backups}} ->
+            case [Backup || Backup <- Backups, is_chosen(Name, Backup)] of
+                [#{missing := []} = Backup | _] ->
+                    case [Part || Part <- Wanted, has(Part, Backup)] of
+                        Wanted ->
+                            Wanted;
+                        [] ->
+                            Wanted;
+                        Parts ->
+                            ?LOG_NOTICE(#{
+                                in => zotonic_mod_backup,
+                                text => <<"The backup was made without some of what is asked for: the rest is restored">>,
+                                backup => maps:get(name, Backup),
+                                asked => Wanted,
+                                restored => Parts
+                            }),
+                            Parts
+                    end;
+                _ ->
+                    Wanted
+            end;
+        {error, _, _} ->
+            Wanted
+    end;
+parts(_, Wanted, _) ->
+    Wanted.
+
+%% The newest is the newest that has a database.
+is_chosen(<<"recent">>, Backup) -> has(database, Backup);
+is_chosen(Name, #{name := Chosen}) -> Name =:= Chosen.
+
+has(database, #{is_database_present := Has}) -> Has;
+has(files, #{is_files_present := Has}) -> Has.
 
 %% The password of the backups is in the database that a restore replaces: without it those that were made
 %% since then could not be opened any more.
