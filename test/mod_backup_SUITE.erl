@@ -14,7 +14,7 @@
          not_running/1]).
 -export([encrypted/1, encrypted_without_password/1, never_plain_by_mistake/1]).
 -export([verifies/1, verify_of_a_damaged_one/1]).
--export([restores_what_there_is/1, never_paused_for_ever/1, password_survives_a_restore/1]).
+-export([queues_of_two_sites/1, settles_later/1, restores_what_there_is/1, never_paused_for_ever/1, password_survives_a_restore/1]).
 -export([restores/1, restore_that_fails/1, restore_options/1, settles_at_start/1, download/1]).
 
 suite() ->
@@ -424,7 +424,16 @@ restore_options(Config) ->
     receive Expected -> ok after 0 -> error(first) end,
     receive Expected -> ok after 0 -> error(second) end,
     ?assertEqual({error, {unknown_option, everything}},
-                 mod_backup:restore_backup(<<"recent">>, [database, everything], Context)).
+                 mod_backup:restore_backup(<<"recent">>, [database, everything], Context)),
+    %% What a shell may give.
+    ?assertEqual([{error, {invalid_options, Options}} || Options <- [database, #{}, [database | files]]],
+                 [mod_backup:observe_backup_restore({backup_restore, <<"recent">>, Options}, Context)
+                  || Options <- [database, #{}, [database | files]]]),
+    ?assertEqual([{error, {invalid_name, Name}} || Name <- [other, 7, [-1]]],
+                 [mod_backup:observe_backup_restore({backup_restore, Name, [files]}, Context)
+                  || Name <- [other, 7, [-1]]]),
+    _ = mod_backup:observe_backup_restore({backup_restore, "x-1", [files]}, Context),
+    receive {asked, <<"x-1">>, #{only := [files]}, _} -> ok after 0 -> error(third) end.
 
 settles_at_start(Config) ->
     Context = ?config(context, Config),
@@ -440,6 +449,37 @@ settles_at_start(Config) ->
     ?assertEqual({error, in_progress}, mod_backup:start_backup(Context)),
     Worker ! go,
     ok = idle(Context).
+
+%% Another program has the folder at the start.
+settles_later(Config) ->
+    Context = ?config(context, Config),
+    gen_server:stop('mod_backup$testsite'),
+    Self = self(),
+    meck:expect(zbackup, settle, fun(_) -> Self ! settling, {error, in_progress, <<"by PID 1">>} end),
+    Server = backup_host:server(Context),
+    receive settling -> ok after 5000 -> error(never) end,
+    Server ! check,
+    receive settling -> ok after 5000 -> error(never_again) end,
+    ok = idle(Context),
+    meck:expect(zbackup, settle, fun(_) -> Self ! settled, {error, not_found, <<"nothing">>} end),
+    Server ! check,
+    receive settled -> ok after 5000 -> error(never_settled) end,
+    ok = idle(Context),
+    Server ! check,
+    _ = sys:get_state(Server),
+    receive settled -> error(settled_again) after 100 -> ok end.
+
+%% Both see that there is no queue, and one comes first.
+queues_of_two_sites(Config) ->
+    Context = ?config(context, Config),
+    gen_server:stop('mod_backup$testsite'),
+    _ = [persistent_term:erase({host, {queue, Queue}}) || Queue <- [mod_backup, mod_backup_status]],
+    meck:new(jobs, [passthrough]),
+    meck:expect(jobs, add_queue, fun(Queue, Options) ->
+        ok = meck:passthrough([Queue, Options]),
+        error({queue_exists, Queue})
+    end),
+    ?assert(is_pid(backup_host:server(Context))).
 
 download(Config) ->
     ?assertEqual({error, not_env_backup},

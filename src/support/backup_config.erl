@@ -41,11 +41,13 @@ is_config_locked() ->
 %% @doc What is backed up every night. All of it, when nobody said otherwise.
 -spec daily_dump(z:context()) -> daily_dump().
 daily_dump(Context) ->
-    case text(daily_dump, Context) of
-        <<"0">> -> 0;
-        <<"false">> -> 0;
+    Text = text(daily_dump, Context),
+    case string:lowercase(string:trim(Text)) of
         <<"2">> -> 2;
-        _ -> 1
+        <<"none">> -> 0;
+        <<"nothing">> -> 0;
+        <<>> when Text =/= <<>> -> 0;
+        Word -> case to_bool(Word, true) of true -> 1; false -> 0 end
     end.
 
 %% @doc When nightly backups are due, such as `03:00'. It is looked at when it is used.

@@ -4,7 +4,7 @@
 %% The server is told `{progress, Pid, Progress}' while it works and `{job, Pid, Result}' when it is done.
 -module(backup_job).
 
--export([start/3, check/2, publish/2, crashed/3]).
+-export([start/3, check/3, check_failed/2, publish/2, crashed/3]).
 
 -include_lib("zotonic_core/include/zotonic.hrl").
 
@@ -37,16 +37,25 @@ start(Task, Server, Context) ->
 %% @doc Starts to look whether it is time for the nightly backup. The server is told `{checked, Pid, What}':
 %% the task to start, or nothing. A night that has no backup long after it should have is told to the
 %% administrator, whatever the reason: also one of which no attempt failed. The node that has just started
-%% has its time to make it up.
--spec check(integer(), z:context()) -> pid().
-check(UpSeconds, Context) ->
+%% has its time to make it up, and what is being made now is not missing yet.
+-spec check(integer(), boolean(), z:context()) -> pid().
+check(UpSeconds, IsBeingMade, Context) ->
     Server = self(),
     z_proc:spawn_link_md(fun() ->
-        Checked = guarded(fun() -> due(UpSeconds, Context) end),
+        Checked = guarded(fun() -> due(UpSeconds, IsBeingMade, Context) end),
+        case Checked of
+            {error, Kind, Message} -> backup_status:failed(nightly, Kind, Message, Context);
+            _ -> ok
+        end,
         Server ! {checked, self(), Checked}
     end).
 
-due(UpSeconds, Context) ->
+%% @doc A check that ended without an answer, or does not end.
+-spec check_failed(unicode:unicode_binary(), z:context()) -> pid().
+check_failed(Message, Context) ->
+    z_proc:spawn_md(fun() -> backup_status:failed(nightly, internal, Message, Context) end).
+
+due(UpSeconds, IsBeingMade, Context) ->
     case backup_config:daily_dump(Context) of
         0 ->
             nothing;
@@ -56,11 +65,10 @@ due(UpSeconds, Context) ->
                     nothing;
                 {ok, #{due := #{at := At, day := Day}}} ->
                     Late = min(UpSeconds, erlang:system_time(second) - At),
-                    _ = Late > ?PATIENCE andalso missing(Context),
+                    _ = Late > ?PATIENCE andalso not IsBeingMade andalso missing(Context),
                     What = case Dump of 1 -> full; 2 -> database end,
                     {backup, nightly, What, Day};
-                {error, Kind, Message} = Error ->
-                    backup_status:failed(nightly, Kind, Message, Context),
+                {error, _, _} = Error ->
                     Error
             end
     end.
