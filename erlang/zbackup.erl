@@ -85,7 +85,8 @@
     port => inet:port_number() | undefined,  % 5432
     password => text() | undefined,
     schema => text() | undefined,            % public
-    pg_dump => text() | undefined            % the command; pg_dump in the PATH
+    pg_dump => text() | undefined,           % the command; pg_dump in the PATH
+    psql => text() | undefined               % the command; beside pg_dump, or in the PATH
 }.
 
 -type encryption() :: #{password := text()} | #{password_file := text()}.

@@ -27,7 +27,7 @@ enum Version {
     New,
 }
 
-const FILES: usize = 12;
+const FILES: usize = 4;
 
 impl<'a> Story<'a> {
     fn new(server: &'a Postgres) -> Self {

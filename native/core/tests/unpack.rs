@@ -161,7 +161,7 @@ fn names_that_lead_out_are_refused() {
         "NUL",
     );
     is_refused(Tar::new().file("", b"x"), "has no name");
-    is_refused(Tar::new().file("./", b""), "the folder itself");
+    is_refused(Tar::new().file("./", b"x"), "the name of a folder");
     is_refused(Tar::new().file(".", b""), "the folder itself");
     // And what the caller makes of them is looked at again.
     let archive = Tar::new().file("a", b"x").end();
@@ -317,6 +317,8 @@ fn links_out_and_devices_are_left_out() {
         ("up", ".."),
         ("a/b/up", "../../../outside"),
         ("a/over", "b/../../x"),
+        // Where `b` is a link, this is not `a`.
+        ("a/through", "b/.."),
         ("hidden", "a/b/../../../outside/victim"),
         ("empty", ""),
     ];
@@ -837,9 +839,10 @@ fn plant(root: &Path, tree: &Tree) {
             .into_iter()
             .chain(path.iter().map(Into::into))
             .collect();
-        if path.symlink_metadata().is_ok()
-            || std::fs::create_dir_all(path.parent().unwrap()).is_err()
-        {
+        let above = path.parent().unwrap();
+        let is_blocked = path.symlink_metadata().is_ok() || std::fs::create_dir_all(above).is_err();
+        // Through a link it would come to another place.
+        if is_blocked || above.canonicalize().unwrap() != above {
             continue;
         }
         match odd {
@@ -853,12 +856,8 @@ fn plant(root: &Path, tree: &Tree) {
                 set_modified(&path, *time);
             }
             Odd::Link(up, name, time) => {
-                let target = "../".repeat(*up.min(&depth)) + name;
-                // A name below a link would be outside of this tree's order.
-                if std::fs::create_dir_all(path.parent().unwrap()).is_ok() {
-                    symlink(target, &path).unwrap();
-                    set_modified(&path, *time);
-                }
+                symlink("../".repeat(*up.min(&depth)) + name, &path).unwrap();
+                set_modified(&path, *time);
             }
         }
     }
@@ -884,7 +883,7 @@ fn staged(tree: &Tree) -> (Room, BTreeMap<Vec<u8>, Thing>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
 
     #[test]
     fn any_tree_comes_back(tree in trees()) {

@@ -3,6 +3,7 @@
 //! Nothing in an archive decides how much memory is taken: what is held of it has a bound.
 
 use super::Incomplete;
+use super::pax::{Pax, Sparse};
 use rustix::fs::Timespec;
 use std::ffi::OsStr;
 use std::io::{self, Read};
@@ -361,8 +362,11 @@ impl<R: Read> Entries<R> {
 
     /// Passes over what is left of this entry.
     fn skip(&mut self) -> Result<(), Incomplete> {
-        let mut rest = [0; 8192];
         let mut left = self.left + self.padding;
+        if left == 0 {
+            return Ok(());
+        }
+        let mut rest = [0; 8192];
         while left > 0 {
             let most = left.min(rest.len() as u64);
             let count = self.read(&mut rest[..most as usize])?;
@@ -451,82 +455,6 @@ impl<R: Read> Entries<R> {
     }
 }
 
-/// How a file with holes is stored, as far as PAX tells.
-#[derive(Debug, Default, PartialEq, Eq)]
-enum Sparse {
-    #[default]
-    No,
-    /// The map is before the data.
-    Mapped,
-    /// An older way.
-    Old,
-}
-
-/// The properties of an entry that stand before it.
-#[derive(Debug, Default)]
-struct Pax {
-    path: Option<Vec<u8>>,
-    target: Option<Vec<u8>>,
-    size: Option<u64>,
-    modified: Option<Timespec>,
-    sparse: Sparse,
-    sparse_name: Option<Vec<u8>>,
-    sparse_length: Option<u64>,
-}
-
-impl Pax {
-    /// Each is a line `<its length> <key>=<value>`; a value may have the end of a line in it.
-    fn parse(mut data: &[u8], at: u64) -> Result<Self, Incomplete> {
-        let bad = || damage(format!("the PAX header at byte {at} is not right"));
-        let mut pax = Self::default();
-        let mut is_mapped = false;
-        // Some fill it up.
-        while data.first().is_some_and(|&byte| byte != 0) {
-            let space = data.iter().take(20).position(|&byte| byte == b' ');
-            let space = space.ok_or_else(bad)?;
-            let length = decimal(&data[..space]).ok_or_else(bad)?;
-            let length = usize::try_from(length).map_err(|_| bad())?;
-            let line = data.get(space + 1..length).ok_or_else(bad)?;
-            data = &data[length..];
-            let line = line.strip_suffix(b"\n").ok_or_else(bad)?;
-            let equals = line.iter().position(|&byte| byte == b'=');
-            let (key, value) = line.split_at(equals.ok_or_else(bad)?);
-            let value = &value[1..];
-            match key {
-                // An empty value takes back what was said for all.
-                _ if value.is_empty() => {}
-                b"path" => pax.path = Some(value.to_vec()),
-                b"linkpath" => pax.target = Some(value.to_vec()),
-                b"size" => pax.size = Some(decimal(value).ok_or_else(bad)?),
-                b"mtime" => pax.modified = Some(time(value).ok_or_else(bad)?),
-                b"GNU.sparse.name" => pax.sparse_name = Some(value.to_vec()),
-                b"GNU.sparse.realsize" => {
-                    pax.sparse_length = Some(decimal(value).ok_or_else(bad)?);
-                    pax.sparse = Sparse::Old;
-                }
-                b"GNU.sparse.major" => {
-                    is_mapped = value == b"1";
-                    pax.sparse = Sparse::Old;
-                }
-                _ if key.starts_with(b"GNU.sparse.") => pax.sparse = Sparse::Old,
-                _ => {}
-            }
-        }
-        if is_mapped {
-            pax.sparse = Sparse::Mapped;
-        }
-        Ok(pax)
-    }
-
-    fn names_something(&self) -> bool {
-        self.path.is_some()
-            || self.target.is_some()
-            || self.size.is_some()
-            || self.sparse != Sparse::No
-            || self.sparse_name.is_some()
-    }
-}
-
 /// A name as a path below a folder.
 ///
 /// # Errors
@@ -560,7 +488,7 @@ pub(super) fn refused(name: &[u8], why: &str) -> Incomplete {
     damage(format!("the entry {} {why}", shown(name)))
 }
 
-fn damage(reason: impl Into<String>) -> Incomplete {
+pub(super) fn damage(reason: impl Into<String>) -> Incomplete {
     Incomplete::Structure(reason.into())
 }
 
@@ -622,38 +550,6 @@ fn number(field: &[u8]) -> Option<Option<i64>> {
         .map(Some)
 }
 
-fn decimal(text: &[u8]) -> Option<u64> {
-    let is_number = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
-    is_number.then(|| str::from_utf8(text).ok()?.parse().ok())?
-}
-
-/// Seconds since 1970, maybe with a fraction, maybe before.
-fn time(text: &[u8]) -> Option<Timespec> {
-    let (is_negative, text) = match text.strip_prefix(b"-") {
-        Some(text) => (true, text),
-        None => (false, text),
-    };
-    let mut parts = text.splitn(2, |&byte| byte == b'.');
-    let mut seconds = i64::try_from(decimal(parts.next()?)?).ok()?;
-    let mut nanoseconds = 0;
-    if let Some(fraction) = parts.next() {
-        let mut digits = fraction.to_vec();
-        digits.resize(9, b'0');
-        nanoseconds = i64::try_from(decimal(&digits)?).ok()?;
-    }
-    if is_negative {
-        seconds = -seconds;
-        if nanoseconds > 0 {
-            seconds -= 1;
-            nanoseconds = 1_000_000_000 - nanoseconds;
-        }
-    }
-    Some(Timespec {
-        tv_sec: seconds,
-        tv_nsec: nanoseconds,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -676,24 +572,6 @@ mod tests {
             (b"\x80\0\0\0\x80\0\0\0\0\0\0\0", None),
         ] {
             assert_eq!(number(field), expected, "{}", field.escape_ascii());
-        }
-    }
-
-    #[test]
-    fn times_of_pax() {
-        for (text, expected) in [
-            (&b"0"[..], Some((0, 0))),
-            (b"1700000000.25", Some((1_700_000_000, 250_000_000))),
-            (b"12.1234567899", Some((12, 123_456_789))),
-            (b"-1", Some((-1, 0))),
-            (b"-1.5", Some((-2, 500_000_000))),
-            (b"", None),
-            (b"-", None),
-            (b"1.x", None),
-            (b"99999999999999999999", None),
-        ] {
-            let time = time(text).map(|time| (time.tv_sec, time.tv_nsec));
-            assert_eq!(time, expected, "{}", text.escape_ascii());
         }
     }
 }

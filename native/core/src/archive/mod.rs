@@ -4,6 +4,7 @@ mod below;
 mod check;
 mod entries;
 mod pack;
+mod pax;
 mod staged;
 mod tree;
 mod unpack;

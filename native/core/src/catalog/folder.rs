@@ -308,7 +308,8 @@ fn close_to_others(path: &Path) -> std::io::Result<()> {
     for entry in path.read_dir()? {
         let name = entry?.file_name();
         let name = name.to_string_lossy();
-        let is_ours = [LOCK, STAGING, ".pgpass", RESTORE].contains(&&*name)
+        let is_ours = [LOCK, STAGING, ".pgpass"].contains(&&*name)
+            || name.starts_with(RESTORE)
             || name.starts_with(FILE_NAME)
             || name.trim_end_matches(".enc").ends_with(".gz");
         if !is_ours {

@@ -431,9 +431,9 @@ impl Script {
             return Err(NO_DUMP.into());
         }
         let rest = std::mem::take(&mut self.rest);
-        if self.end == END.len() && rest.first() == Some(&b'\\') {
-            self.meta_command(&rest)
-                .map_err(|reason| self.refused(reason).to_string())?;
+        let is_end = self.end == END.len() && rest.first() == Some(&b'\\');
+        if is_end && self.meta_command(&rest).is_ok() {
+            // Without a line break, it is there all the same.
         } else if !rest.is_empty() {
             self.end = 0;
         }
@@ -451,6 +451,9 @@ impl Script {
                 "the dump is cut off after {} bytes: {place}",
                 self.bytes
             ));
+        }
+        if self.schema.as_ref().is_some_and(Schema::is_missing) {
+            return Err("the dump holds nothing of the site's schema".into());
         }
         Ok(Contents {
             entries: self.line - 1 + u64::from(!rest.is_empty()),
@@ -538,10 +541,11 @@ impl Script {
         };
         let is_run = count > 1 || is_name(dump[0]);
         if is_run && count == dump.len() {
-            if count > Self::VALUE {
-                return Err("a word that is too long".into());
-            }
-            return Ok(None);
+            return match count > Self::VALUE {
+                false => Ok(None),
+                true if self.schema.is_some() => Err("a word that is too long".into()),
+                true => Ok(Some(count)),
+            };
         }
         let follows = dump.get(count).copied();
         if self.statement.is_none() {

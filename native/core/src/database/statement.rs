@@ -120,6 +120,7 @@ const ENCODINGS: [&str; 10] = [
 pub(super) struct Schema {
     name: Option<String>,
     is_the_sites: bool,
+    is_seen: bool,
 }
 
 impl Schema {
@@ -127,10 +128,17 @@ impl Schema {
         Self {
             name: Some(name.to_owned()),
             is_the_sites: true,
+            is_seen: false,
         }
     }
 
+    /// Nothing in the dump says that it is of the site: loading it would only empty that.
+    pub(super) fn is_missing(&self) -> bool {
+        self.is_the_sites && !self.is_seen
+    }
+
     fn see(&mut self, seen: &str) -> Result<(), String> {
+        self.is_seen = true;
         match &self.name {
             None => {
                 self.name = Some(seen.to_owned());

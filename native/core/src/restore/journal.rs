@@ -133,14 +133,22 @@ impl Journal {
         sync_folder(folder)
     }
 
+    /// Whether a restore has left anything in a backup folder.
+    pub(super) fn is_there(folder: &Path) -> bool {
+        let is_there = |name| folder.join(name).symlink_metadata().is_ok();
+        [FILE_NAME, UNFINISHED].into_iter().any(is_there)
+    }
+
     /// Removes it: the restore is over.
     pub(super) fn remove(folder: &Path) -> Result<()> {
-        let path = folder.join(FILE_NAME);
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(Error::io("cannot remove", &path)(error));
+        for name in [FILE_NAME, UNFINISHED] {
+            let path = folder.join(name);
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(Error::io("cannot remove", &path)(error));
+                }
+                _ => {}
             }
-            _ => {}
         }
         sync_folder(folder)
     }

@@ -227,7 +227,7 @@ pub fn run(
 /// `InProgress` when it has not ended; `Database` when the server that knows cannot be asked; `Io`,
 /// `Damaged`.
 pub fn settle(site: &Site, monitor: &Monitor) -> Result<Option<Settled>> {
-    if !site.backup_dir.join(JOURNAL).exists() {
+    if !Journal::is_there(&site.backup_dir) {
         return Ok(None);
     }
     settle_in(site, &existing(site)?, monitor)
@@ -240,6 +240,10 @@ pub(crate) fn settle_in(
     monitor: &Monitor,
 ) -> Result<Option<Settled>> {
     let Some(journal) = Journal::read(&site.backup_dir, &targets(site))? else {
+        // Nothing was staged before the journal was there.
+        if Journal::is_there(&site.backup_dir) {
+            Journal::remove(&site.backup_dir)?;
+        }
         return Ok(None);
     };
     let completed = match &journal.state {
@@ -290,9 +294,21 @@ fn find(catalog: &Catalog, name: &str, only: &[Piece]) -> Result<Entry> {
         "recent" => entry.parts().next().is_some() && has_all(entry),
         name => entry.name.as_str() == name,
     });
-    found
-        .cloned()
-        .ok_or_else(|| verify::unknown(name, &entries))
+    match found {
+        Some(entry) => Ok(entry.clone()),
+        None if name == "recent" && !entries.is_empty() => {
+            let wanted: Vec<String> = only.iter().map(|piece| piece.part().to_string()).collect();
+            Err(Error::Usage(format!(
+                "no backup has {}",
+                if wanted.is_empty() {
+                    "anything to restore".into()
+                } else {
+                    wanted.join(" and ")
+                }
+            )))
+        }
+        None => Err(verify::unknown(name, &entries)),
+    }
 }
 
 /// What to restore. Nothing is left out in silence.
@@ -373,6 +389,9 @@ impl Restoring<'_> {
             });
         }
         self.configuration(pieces)?;
+        for placement in &self.journal.borrow().placements {
+            place::check(&placement.staged, &placement.target)?;
+        }
         if pieces.contains(&Piece::Database)
             && let Some((_, proof)) = proof(Part::Database)
         {
@@ -617,11 +636,7 @@ fn complete(folder: &Path, journal: &Journal, monitor: &Monitor) -> Result<Vec<S
     let monitor = monitor.without_cancel();
     let moved = || -> Result<Vec<Skipped>> {
         let mut skipped = Vec::new();
-        monitor.begin(Phase::Place, None)?;
         for placement in &journal.placements {
-            if placement.staged.symlink_metadata().is_err() {
-                continue; // done before
-            }
             skipped.extend(place(&placement.staged, &placement.target, &monitor)?);
         }
         Journal::remove(folder)?;

@@ -12,8 +12,12 @@ use crate::durable;
 use crate::error::{Error, Result};
 use crate::progress::{Monitor, Phase};
 use rustix::fs::{AtFlags, FileType, Mode, Timespec, Timestamps, UTIME_OMIT};
-use rustix::fs::{fchmod, fstat, futimens, mkdirat, readlinkat, renameat, statat, unlinkat};
+use rustix::fs::{Gid, Uid};
+use rustix::fs::{
+    chownat, fchmod, fchown, fstat, futimens, mkdirat, readlinkat, renameat, statat, unlinkat,
+};
 use rustix::io::Errno;
+use rustix::process::geteuid;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io;
@@ -29,6 +33,8 @@ use std::path::{Path, PathBuf};
 /// What is in the way of something else (a file where the backup has a folder, a folder where it has a
 /// file, a link where it has either) is renamed, never removed; the answer tells.
 ///
+/// Root gives what it moves to the owner of `target`: a site restored by root is the site's.
+///
 /// # Errors
 /// `Io`, `Cancelled`. What is not moved yet stays in `staged`: do it again.
 pub fn place(staged: &Path, target: &Path, monitor: &Monitor) -> Result<Vec<Skipped>> {
@@ -36,11 +42,18 @@ pub fn place(staged: &Path, target: &Path, monitor: &Monitor) -> Result<Vec<Skip
     if !is_there(staged)? {
         return Ok(Vec::new());
     }
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(target)
-        .map_err(Error::io("cannot create the folder", target))?;
+    let owner = owner(target)?;
+    if !is_there(target)? {
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(target)
+            .map_err(Error::io("cannot create the folder", target))?;
+        if let Some((user, group)) = owner {
+            rustix::fs::chown(target, Some(user), Some(group))
+                .map_err(|errno| Error::io("cannot change the owner of", target)(errno.into()))?;
+        }
+    }
     let below = Below::new(target)
         .map_err(|errno| Error::io("cannot open the folder", target)(errno.into()))?;
     let tree = staged.join(TREE);
@@ -50,6 +63,7 @@ pub fn place(staged: &Path, target: &Path, monitor: &Monitor) -> Result<Vec<Skip
         staged,
         target,
         folders: Folders {
+            owner,
             report: Report::default(),
             locked: BTreeMap::new(),
             tree: is_staged
@@ -88,6 +102,56 @@ pub fn place(staged: &Path, target: &Path, monitor: &Monitor) -> Result<Vec<Skip
     durable::sync_all_in(target)?;
     remove(staged).map_err(|errno| Error::io("cannot remove", staged)(errno.into()))?;
     Ok(placing.folders.report.finish())
+}
+
+/// Whether all that is in `staged` can be moved to `target`: not where another file system is mounted in
+/// there. Asked before anything is decided.
+///
+/// # Errors
+/// `Usage` with the place of the mount; `Io`.
+pub(crate) fn check(staged: &Path, target: &Path) -> Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    let tree = staged.join(TREE);
+    let device = tree
+        .metadata()
+        .map_err(Error::io("cannot read", &tree))?
+        .dev();
+    walk(&tree, &mut |node| {
+        if node.file_type() == FileType::Directory {
+            let there = target.join(OsStr::from_bytes(node.path));
+            // Where there is no folder yet there is no mount.
+            let metadata = there
+                .symlink_metadata()
+                .ok()
+                .filter(std::fs::Metadata::is_dir);
+            if metadata.is_some_and(|metadata| metadata.dev() != device) {
+                return Err(Error::Usage(format!(
+                    "another file system is mounted at {}: files cannot be moved there in one step; \
+                     unmount it for the restore, or leave the files out with --only",
+                    there.display()
+                )));
+            }
+        }
+        Ok(())
+    })?;
+    Ok(())
+}
+
+/// Whom root gives the files to: the owner of the folder, or of the one above where it is still to be made.
+fn owner(target: &Path) -> Result<Option<(Uid, Gid)>> {
+    use std::os::unix::fs::MetadataExt;
+    if !geteuid().is_root() {
+        return Ok(None);
+    }
+    let there = target
+        .ancestors()
+        .find(|above| above.is_dir())
+        .unwrap_or(target);
+    let metadata = there.metadata().map_err(Error::io("cannot read", there))?;
+    Ok(Some((
+        Uid::from_raw(metadata.uid()),
+        Gid::from_raw(metadata.gid()),
+    )))
 }
 
 fn is_left_out(folder: BorrowedFd<'_>, name: &[u8]) -> bool {
@@ -135,8 +199,18 @@ impl Placing<'_> {
             Ok(_) | Err(Errno::NOENT) => Ok(()),
             Err(errno) => Err(errno),
         };
+        let owned = moved.and_then(|()| match self.folders.owner {
+            Some((user, group)) => chownat(
+                from,
+                name,
+                Some(user),
+                Some(group),
+                AtFlags::SYMLINK_NOFOLLOW,
+            ),
+            None => Ok(()),
+        });
         // Two names of one file stay two, says POSIX: then it is in its place.
-        match moved.and_then(|()| renameat(from, name, &to, name)) {
+        match owned.and_then(|()| renameat(from, name, &to, name)) {
             Ok(()) => Ok(()),
             Err(Errno::XDEV) => Err(Error::Io {
                 doing: "cannot move into its place",
@@ -219,6 +293,8 @@ impl Placing<'_> {
 
 /// What happens to folders of the target.
 struct Folders {
+    /// Of what is new.
+    owner: Option<(Uid, Gid)>,
     report: Report,
     /// Those that their owner may not read or write, and may for now: with the modes to go back to.
     locked: BTreeMap<Vec<u8>, u32>,
@@ -234,10 +310,10 @@ impl Folders {
         path: &[u8],
     ) -> rustix::io::Result<OwnedFd> {
         let folder = match open_folder(parent, name) {
-            Err(Errno::NOENT) => return make(parent, name),
+            Err(Errno::NOENT) => return self.make(parent, name),
             Err(Errno::NOTDIR | Errno::LOOP) => {
                 self.aside(parent, name, path)?;
-                return make(parent, name);
+                return self.make(parent, name);
             }
             Err(Errno::ACCESS) => {
                 self.unlock_closed(parent, name, path)?;
@@ -259,6 +335,15 @@ impl Folders {
                 Err(Errno::PERM) => {}
                 Err(errno) => return Err(errno),
             }
+        }
+        Ok(folder)
+    }
+
+    fn make(&self, parent: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<OwnedFd> {
+        mkdirat(parent, name, Mode::RWXU)?;
+        let folder = open_folder(parent, name)?;
+        if let Some((user, group)) = self.owner {
+            fchown(&folder, Some(user), Some(group))?;
         }
         Ok(folder)
     }
@@ -342,11 +427,6 @@ impl Folders {
     }
 }
 
-fn make(parent: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<OwnedFd> {
-    mkdirat(parent, name, Mode::RWXU)?;
-    open_folder(parent, name)
-}
-
 /// `EXIST` when the new name is not free.
 fn rename_to_free(folder: BorrowedFd<'_>, name: &[u8], free: &[u8]) -> rustix::io::Result<()> {
     #[cfg(target_os = "linux")]
@@ -362,5 +442,26 @@ fn rename_to_free(folder: BorrowedFd<'_>, name: &[u8], free: &[u8]) -> rustix::i
         Ok(_) => Err(Errno::EXIST),
         Err(Errno::NOENT) => renameat(folder, name, folder, free),
         Err(errno) => Err(errno),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_mount_in_the_target_is_seen_before_anything_is_moved() {
+        let staged = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(staged.path().join(TREE).join("a/b")).unwrap();
+        let same = tempfile::tempdir_in(staged.path()).unwrap();
+        std::fs::create_dir(same.path().join("a")).unwrap();
+        check(staged.path(), same.path()).unwrap();
+        // What is mounted at /dev/shm is another file system.
+        let other = tempfile::tempdir_in("/dev/shm").unwrap();
+        std::fs::create_dir(other.path().join("a")).unwrap();
+        let error = check(staged.path(), other.path()).unwrap_err().to_string();
+        assert!(error.contains("mounted") && error.contains("/a"), "{error}");
     }
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(dead_code)] // every test binary uses its own part of it
 
+pub(crate) mod postgres;
 pub(crate) mod site;
 pub(crate) mod tar;
 

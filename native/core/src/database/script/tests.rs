@@ -7,7 +7,7 @@ const HEAD: &str = "--\n-- PostgreSQL database dump\n--\n\n\\restrict abc123\n\n
 const FOOT: &str = "\n--\n-- PostgreSQL database dump complete\n--\n\n\\unrestrict abc123\n\n";
 
 fn whole(middle: &str) -> String {
-    format!("{HEAD}{middle}{FOOT}")
+    format!("{HEAD}{middle}COMMENT ON SCHEMA s IS NULL;\n{FOOT}")
 }
 
 /// What is loaded of a dump that comes in pieces of these lengths, or why it is not.
@@ -300,6 +300,14 @@ fn a_dump_that_is_cut_off_says_where() {
             "{reason}"
         );
     }
+}
+
+#[test]
+fn a_dump_of_nothing_does_not_empty_a_site() {
+    let dump = format!("{HEAD}SET row_security = off;\n{FOOT}");
+    let reason = filtered(dump.as_bytes(), &[7]).unwrap_err();
+    assert!(reason.contains("nothing of the site's schema"), "{reason}");
+    check_dump(dump.as_bytes()).unwrap();
 }
 
 #[test]
