@@ -448,6 +448,44 @@ fn a_dump_that_fails_or_does_more_than_a_dump_changes_nothing() {
     }
 }
 
+/// The site could not use what belongs to a superuser; and what may come from anybody gets no such rights.
+#[test]
+fn a_superuser_restores_for_the_site_and_only_what_is_proven() {
+    let server = Postgres::here();
+    for is_encrypted in [true, false] {
+        let mut story = Story::new(&server, is_encrypted);
+        let name = story.site.backup();
+        let settings = story.database.settings_of_admin(SCHEMA);
+        story.site.set_database(&settings);
+        story.disaster();
+        let lost = story.state();
+        let ran = story.site.run(&format!("restore {name} --yes"));
+        if is_encrypted {
+            ran.good();
+            // As the site's own role.
+            assert_eq!(story.state().rows, story.before.rows);
+            story
+                .database
+                .sql(r#"INSERT INTO "my ""Site""".rsc (title) VALUES ('next')"#);
+        } else {
+            ran.expect(
+                1,
+                &[
+                    "nothing proves",
+                    "superuser",
+                    "the role that the site itself uses",
+                ],
+            );
+            story.is_unchanged(&lost);
+            story
+                .site
+                .run("verify --drill")
+                .expect(1, &["nothing proves"]);
+        }
+        story.is_tidy();
+    }
+}
+
 #[test]
 fn a_backup_of_zotonics_own_module_is_restored() {
     let server = Postgres::here();

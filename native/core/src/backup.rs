@@ -122,8 +122,8 @@ pub fn run(site: &Site, options: Options, monitor: &Monitor) -> Result<Report> {
         .as_ref()
         .map(|database| {
             making.part(Part::Database, None, |out, making| {
-                let warning = database::dump(database, out, making.monitor)?;
-                making.warnings.extend(warning);
+                let warnings = database::dump(database, out, making.monitor)?;
+                making.warnings.extend(warnings);
                 Ok(())
             })
         })

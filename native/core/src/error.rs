@@ -30,7 +30,7 @@ pub enum Error {
     #[error("{} is encrypted: give its password", .0.display())]
     PasswordRequired(PathBuf),
     /// A file is not what it was when it was written.
-    #[error("{} is damaged: {reason}", .path.display())]
+    #[error("{} is damaged: {}", .path.display(), harmless(.reason))]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -52,7 +52,7 @@ pub enum Error {
     #[error("{0}")]
     Usage(String),
     /// `pg_dump` could not make a whole dump, or the database does not take one.
-    #[error("{0}")]
+    #[error("{}", harmless(.0))]
     Database(String),
     /// Not enough room on a disk for what is about to be written, in bytes.
     #[error(
@@ -80,7 +80,7 @@ pub enum Error {
         source: Box<Error>,
     },
     /// The server was told to make a restored database final, and did not answer.
-    #[error("{0}")]
+    #[error("{}", harmless(.0))]
     Undecided(String),
     /// The operating system refused something.
     #[error("{doing} {}: {source}{}", .path.display(), advice(.source))]
@@ -236,6 +236,24 @@ impl From<Error> for io::Error {
     }
 }
 
+/// What a server, a program or a dump says, without what a terminal would obey: control characters, and
+/// those that turn the direction of writing.
+pub(crate) fn harmless(text: &str) -> String {
+    let is_harmful = |c: char| {
+        let is_turning = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        c.is_control() && c != '\n' && c != '\t' || is_turning
+    };
+    let mut harmless = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_harmful(c) {
+            harmless.extend(c.escape_default());
+        } else {
+            harmless.push(c);
+        }
+    }
+    harmless
+}
+
 /// A number of bytes for a person.
 fn bytes(count: u64) -> String {
     const MIB: u64 = 1 << 20;
@@ -258,6 +276,20 @@ fn advice(source: &io::Error) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_terminal_obeys_what_others_say() {
+        let said = "ERROR:\tgone\r\x1b]0;owned\x07\u{9b}2J\x7f\u{202e}\n";
+        let shown = "ERROR:\tgone\\r\\u{1b}]0;owned\\u{7}\\u{9b}2J\\u{7f}\\u{202e}\n";
+        for error in [
+            Error::Database(said.into()),
+            Error::Undecided(said.into()),
+            Error::damaged(Path::new("x"), said),
+        ] {
+            let error = error.to_string();
+            assert!(error.ends_with(shown), "{error:?}");
+        }
+    }
 
     #[test]
     fn a_kind_has_one_name() {

@@ -320,7 +320,7 @@ with open(target, "wb") as file:
 // A site -----------------------------------------------------------------------------------------
 
 /// What may come between a first and a last line of `pg_dump`.
-pub(crate) const DUMP: &str = "--\n-- PostgreSQL database dump\n--\n\nCREATE SCHEMA \"x\";\n\n\
+pub(crate) const DUMP: &str = "--\n-- PostgreSQL database dump\n--\n\nCREATE SCHEMA \"s\";\n\n\
                                --\n-- PostgreSQL database dump complete\n--\n\n";
 
 /// A site with media, configuration and security files, in a folder of its own, and its `site.toml`.
