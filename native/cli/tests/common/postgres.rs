@@ -129,6 +129,7 @@ impl Database<'_> {
             ])
             .arg(dump)
             .arg(&self.name)
+            .env("PGUSER", &self.owner)
             .stdin(Stdio::null());
         Running::start(&mut command).wait(super::PATIENCE)
     }
