@@ -144,6 +144,10 @@ fn what_depends_on_it_from_outside_is_named_before_anything_is_changed() {
         assert!(db.all() == before, "{make}");
         db.admin(undo);
     }
+    // What comes with a type is not outside.
+    db.sql("CREATE TYPE site.span AS RANGE (subtype = float8)");
+    let loaded = db.load("site", &db.dump("site"), Purpose::Replace).unwrap();
+    assert_eq!(loaded.warnings, [""; 0]);
     // Many are not all named.
     for number in 0..13 {
         db.admin(&format!(

@@ -248,7 +248,8 @@ impl Load<'_> {
     fn unproven_constraints(&mut self) -> Result<Vec<String>, Stopped> {
         let warnings: Option<Vec<String>> = self.session.ask(&format!(
             "SELECT json_agg(format('the constraint %I of %s is not checked for all rows: it was not in the \
-                site either', conname, conrelid::regclass) ORDER BY conname)
+                site either', conname,
+                coalesce(nullif(conrelid, 0)::regclass::text, contypid::regtype::text)) ORDER BY conname)
              FROM pg_constraint WHERE connamespace = {}::regnamespace AND NOT convalidated",
             literal(&identifier(self.schema))
         ))?;

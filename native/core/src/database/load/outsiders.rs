@@ -13,7 +13,7 @@ impl Load<'_> {
         let schema = literal(schema);
         // `own` is the schema, what is in it, and what depends on that; `place` the schema that something
         // is in, or is a part of something in. What is in none (publications, casts, event triggers, …)
-        // is outside.
+        // is outside, but for what is internal to something (the cast from a range to its multirange).
         let outsiders: Option<Vec<String>> = self.session.ask(&format!(
             "WITH home AS (SELECT oid FROM pg_namespace WHERE nspname = {schema}),
                 content AS (
@@ -25,7 +25,7 @@ impl Load<'_> {
                     UNION SELECT 'pg_type'::regclass, t.oid FROM pg_type t, home WHERE typnamespace = home.oid),
                 own AS (SELECT * FROM content EXCEPT SELECT classid, objid FROM pg_depend WHERE deptype = 'e'),
                 needs AS (
-                    SELECT DISTINCT d.classid, d.objid, CASE d.classid
+                    SELECT d.classid, d.objid, CASE d.classid
                         WHEN 'pg_class'::regclass THEN (SELECT relnamespace FROM pg_class WHERE oid = d.objid)
                         WHEN 'pg_type'::regclass THEN (SELECT typnamespace FROM pg_type WHERE oid = d.objid)
                         WHEN 'pg_proc'::regclass THEN (SELECT pronamespace FROM pg_proc WHERE oid = d.objid)
@@ -45,7 +45,8 @@ impl Load<'_> {
                         ELSE (SELECT oid FROM pg_namespace WHERE nspname =
                             (SELECT o.schema FROM pg_identify_object(d.classid, d.objid, 0) o))
                         END AS place
-                    FROM pg_depend d JOIN own ON d.refclassid = own.classid AND d.refobjid = own.objid)
+                    FROM pg_depend d JOIN own ON d.refclassid = own.classid AND d.refobjid = own.objid
+                    GROUP BY d.classid, d.objid HAVING bool_and(d.deptype <> 'i'))
              SELECT json_agg(said ORDER BY said) FROM (
                 SELECT coalesce(pg_describe_object('pg_class'::regclass, ev_class, 0),
                         pg_describe_object(classid, objid, 0)) AS said

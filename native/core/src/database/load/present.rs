@@ -18,7 +18,8 @@ pub(super) struct Present {
     owner: Option<Role>,
     /// As it is written down: it can be "whoever owns the database".
     pub(super) owner_name: Option<String>,
-    /// Whom the objects in it belong to, most of them first.
+    /// Whom the objects in it belong to, most of them first; without those of extensions, and those that
+    /// come with another.
     owners: Option<Vec<Owner>>,
     /// Statements that give the privileges on the schema again.
     pub(super) grants: Option<Vec<String>>,
@@ -140,7 +141,7 @@ impl Load<'_> {
                         ORDER BY objects DESC, owner)
                     FROM (SELECT owner, count(*) AS objects, (array_agg(quote_ident(name) ORDER BY name))[:3] AS first
                         FROM objects o WHERE NOT EXISTS (SELECT FROM pg_depend d
-                            WHERE d.classid = o.classid AND d.objid = o.oid AND d.deptype = 'e')
+                            WHERE d.classid = o.classid AND d.objid = o.oid AND d.deptype IN ('e', 'i'))
                         GROUP BY owner) each),
                 'grants', (SELECT json_agg(format('GRANT %s ON SCHEMA %I TO %s%s', a.privilege_type, n.nspname,
                         CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END,
