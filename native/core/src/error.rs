@@ -54,6 +54,31 @@ pub enum Error {
     /// `pg_dump` could not make a whole dump.
     #[error("{0}")]
     Database(String),
+    /// Not enough room on a disk for what is about to be written, in bytes.
+    #[error(
+        "there is too little room in {}: {} are needed, and {} are free; free some space and try again \
+         (nothing was changed)",
+        .folder.display(), bytes(*.needed), bytes(*.free)
+    )]
+    NoRoom {
+        /// Where it would be written.
+        folder: PathBuf,
+        /// How much there should be.
+        needed: u64,
+        /// How much there is.
+        free: u64,
+    },
+    /// The offsite store, or the way to it.
+    #[error("{message}")]
+    Offsite {
+        /// What a caller can match on.
+        kind: ErrorKind,
+        /// What went wrong and what to do.
+        message: String,
+    },
+    /// Another process uploads from this backup folder to the same store.
+    #[error("the backups of {} are being uploaded already; wait for that", .0.display())]
+    Pushing(PathBuf),
     /// The operating system refused something.
     #[error("{doing} {}: {source}{}", .path.display(), advice(.source))]
     Io {
@@ -98,6 +123,10 @@ pub enum ErrorKind {
     Usage,
     /// The database could not be dumped.
     Database,
+    /// The offsite store cannot be reached, or is not well.
+    Unreachable,
+    /// The offsite store refuses something.
+    Store,
     /// Any other error of the operating system.
     Io,
     /// A defect of this program.
@@ -121,6 +150,8 @@ impl ErrorKind {
             Self::NoSpace => "no_space",
             Self::Usage => "usage",
             Self::Database => "database",
+            Self::Unreachable => "unreachable",
+            Self::Store => "store",
             Self::Io => "io",
             Self::Internal => "internal",
         }
@@ -142,6 +173,9 @@ impl Error {
             Self::Usage(_) => ErrorKind::Usage,
             Self::Database(_) => ErrorKind::Database,
             Self::Internal(_) => ErrorKind::Internal,
+            Self::NoRoom { .. } => ErrorKind::NoSpace,
+            Self::Offsite { kind, .. } => *kind,
+            Self::Pushing(_) => ErrorKind::InProgress,
             Self::Io { source, .. } => match source.kind() {
                 io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => ErrorKind::NotFound,
                 io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
@@ -206,6 +240,12 @@ impl From<Error> for io::Error {
     }
 }
 
+/// A number of bytes for a person.
+fn bytes(count: u64) -> String {
+    const MIB: u64 = 1 << 20;
+    format!("{} MiB", count.div_ceil(MIB))
+}
+
 /// What to do about it, where that is not obvious from the operating system's own words.
 fn advice(source: &io::Error) -> &'static str {
     match source.kind() {
@@ -238,6 +278,8 @@ mod tests {
             ErrorKind::NoSpace,
             ErrorKind::Usage,
             ErrorKind::Database,
+            ErrorKind::Unreachable,
+            ErrorKind::Store,
             ErrorKind::Io,
             ErrorKind::Internal,
         ] {

@@ -19,6 +19,10 @@ pub enum Phase {
     Files,
     /// Proving stored files.
     Verify,
+    /// Uploading to the offsite store.
+    Upload,
+    /// Downloading from it.
+    Download,
     /// Encrypting a single file.
     Encrypt,
     /// Decrypting a single file.

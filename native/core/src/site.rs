@@ -1,6 +1,7 @@
 //! What to back up: the request, as the CLI reads it from `site.toml` and Erlang sends it as a map.
 
 use crate::error::{Error, Result};
+use crate::offsite::Offsite;
 use crate::secret::{Password, Secret};
 pub use jiff::tz::TimeZone;
 use serde::Deserialize;
@@ -34,6 +35,9 @@ pub struct Site {
     /// Without it, backups are stored in the clear.
     #[serde(default)]
     pub encryption: Option<Encryption>,
+    /// Where copies of the backups go.
+    #[serde(default)]
+    pub offsite: Option<Offsite>,
 }
 
 /// How to reach the database of a site.
@@ -166,6 +170,7 @@ impl Site {
         let database = self.database.as_ref();
         database.is_some_and(|database| database.password.is_some())
             || matches!(self.encryption, Some(Encryption::Password(_)))
+            || self.offsite.is_some()
     }
 
     /// The time zone that decides which day it is.

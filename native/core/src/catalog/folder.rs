@@ -6,7 +6,7 @@
 //! Renaming and removing can be done again from the start as often as it takes, and whoever opens the
 //! folder next does so. Without a `commit.json`, what is staged was not finished and goes.
 
-use super::{Catalog, Entry, FILE_NAME, PartName};
+use super::{BackupName, Catalog, Entry, FILE_NAME, PartName};
 use crate::durable::{open_file, sync_folder};
 use crate::error::{self, Error, Result};
 use rustix::fs::OFlags;
@@ -72,6 +72,10 @@ impl BackupFolder {
     /// # Errors
     /// `Io`.
     pub fn staged(&self, file: &PartName) -> Result<PathBuf> {
+        Ok(self.staging()?.join(file.as_str()))
+    }
+
+    fn staging(&self) -> Result<PathBuf> {
         let staging = self.path.join(STAGING);
         if staging.is_symlink() {
             return Err(Error::Usage(format!(
@@ -80,7 +84,7 @@ impl BackupFolder {
             )));
         }
         private_folder(&staging)?;
-        Ok(self.path.join(STAGING).join(file.as_str()))
+        Ok(staging)
     }
 
     /// The list. One that is damaged as a whole is kept aside under another name, which is in the
@@ -117,9 +121,7 @@ impl BackupFolder {
     /// `Io`. Before the commit is decided the earlier backup is untouched then; after that the next
     /// process finishes it.
     pub fn commit(&self, mut catalog: Catalog, entry: Entry, staged: &[PartName]) -> Result<()> {
-        let staging = self.path.join(STAGING);
         let before = catalog.get(&entry.name);
-        let name = entry.name.clone();
         catalog.set(entry)?;
 
         let in_use: Vec<PartName> = catalog
@@ -141,11 +143,44 @@ impl BackupFolder {
             .chain([FILE_NAME.to_owned()])
             .collect();
 
-        let internal = |error| Error::Internal(format!("the catalog with {name}: {error}"));
-        let list = serde_json::to_vec(&catalog).map_err(internal)?;
+        self.decide(&catalog, &Commit { rename, remove })
+    }
+
+    /// Notes in the list that backups are in the offsite store: those that are still of the time that is
+    /// given with their name.
+    ///
+    /// # Errors
+    /// `Io`; `Damaged` when there is no list.
+    pub fn set_uploaded(&self, backups: &[(BackupName, i64)]) -> Result<()> {
+        let mut catalog = Catalog::read(&self.path)?;
+        let mut is_changed = false;
+        for (name, timestamp) in backups {
+            let entry = catalog
+                .get(name)
+                .filter(|entry| entry.timestamp == *timestamp && !entry.is_filestore_uploaded);
+            if let Some(mut entry) = entry {
+                entry.is_filestore_uploaded = true;
+                catalog.set(entry)?;
+                is_changed = true;
+            }
+        }
+        if !is_changed {
+            return Ok(());
+        }
+        let commit = Commit {
+            rename: vec![FILE_NAME.to_owned()],
+            remove: Vec::new(),
+        };
+        self.decide(&catalog, &commit)
+    }
+
+    /// Makes the list and what is to be done for it current.
+    fn decide(&self, catalog: &Catalog, commit: &Commit) -> Result<()> {
+        let staging = self.staging()?;
+        let internal = |error| Error::Internal(format!("the catalog: {error}"));
+        let list = serde_json::to_vec(catalog).map_err(internal)?;
         write_synced(&staging.join(FILE_NAME), &list)?;
-        let commit = Commit { rename, remove };
-        let text = serde_json::to_vec(&commit).map_err(internal)?;
+        let text = serde_json::to_vec(commit).map_err(internal)?;
         let unfinished = staging.join("commit.json.new");
         write_synced(&unfinished, &text)?;
         sync_folder(&staging)?;
@@ -153,7 +188,7 @@ impl BackupFolder {
         self.is_decided.set(true);
         rename_file(&unfinished, &staging.join(COMMIT))?;
         sync_folder(&staging)?;
-        self.apply(&commit)?;
+        self.apply(commit)?;
         self.is_decided.set(false);
         Ok(())
     }
