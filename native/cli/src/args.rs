@@ -31,6 +31,9 @@ pub(crate) enum Command {
     List {
         #[command(flatten)]
         from: Where,
+        /// Those that are in the offsite store of SITE.TOML
+        #[arg(long, conflicts_with = "dir")]
+        offsite: bool,
         /// Print the result for a program to read
         #[arg(long)]
         json: bool,
@@ -46,6 +49,33 @@ pub(crate) enum Command {
         /// asked for
         #[arg(long, value_name = "FILE")]
         password_file: Option<PathBuf>,
+        /// Print the result for a program to read
+        #[arg(long)]
+        json: bool,
+    },
+    /// Upload the backups that are not in the offsite store yet
+    Push {
+        /// Which ones; all when none is named
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+        /// The site, with its [offsite]
+        #[arg(long, value_name = "SITE.TOML")]
+        config: PathBuf,
+        /// Print the result for a program to read
+        #[arg(long)]
+        json: bool,
+    },
+    /// Download the backups of the offsite store that are not here yet
+    Pull {
+        /// Which ones, of which "recent" is the newest; all when none is named
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+        /// The site, with its [offsite]
+        #[arg(long, value_name = "SITE.TOML")]
+        config: PathBuf,
+        /// Take backups that are not encrypted though those of the site are
+        #[arg(long)]
+        allow_unencrypted: bool,
         /// Print the result for a program to read
         #[arg(long)]
         json: bool,
@@ -88,6 +118,7 @@ impl Command {
             Self::Backup { json, .. } | Self::List { json, .. } | Self::Verify { json, .. } => {
                 *json
             }
+            Self::Push { json, .. } | Self::Pull { json, .. } => *json,
             Self::Decrypt { .. } => false,
         }
     }

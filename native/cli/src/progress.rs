@@ -89,6 +89,8 @@ fn doing(phase: Phase) -> &'static str {
         Phase::Config => "packing configuration",
         Phase::Files => "packing media files",
         Phase::Verify => "verifying",
+        Phase::Upload => "uploading",
+        Phase::Download => "downloading",
         Phase::Encrypt => "encrypting",
         Phase::Decrypt => "decrypting",
         _ => "working",
