@@ -5,9 +5,11 @@
 -module(zbackup_nif).
 
 -export([backup/1, verify/2, list/1, encrypt/1, decrypt/1, cancel/1, state/1]).
+-export([push/2, pull/2, list_offsite/1]).
 
 -on_load(load/0).
 -nifs([backup/1, verify/2, list/1, encrypt/1, decrypt/1, cancel/1, state/1]).
+-nifs([push/2, pull/2, list_offsite/1]).
 
 -spec backup(map()) -> {ok, zbackup:job()} | zbackup:error().
 backup(_Request) -> not_loaded().
@@ -17,6 +19,15 @@ verify(_Request, _Names) -> not_loaded().
 
 -spec list(map()) -> {ok, zbackup:listing()} | zbackup:error().
 list(_Request) -> not_loaded().
+
+-spec push(map(), map()) -> {ok, zbackup:job()} | zbackup:error().
+push(_Request, _Options) -> not_loaded().
+
+-spec pull(map(), map()) -> {ok, zbackup:job()} | zbackup:error().
+pull(_Request, _Options) -> not_loaded().
+
+-spec list_offsite(map()) -> {ok, zbackup:job()} | zbackup:error().
+list_offsite(_Request) -> not_loaded().
 
 -spec encrypt(map()) -> {ok, zbackup:job()} | zbackup:error().
 encrypt(_Request) -> not_loaded().

@@ -3,7 +3,7 @@
 %% Nothing is refused here. What cannot be a text is left as it is, for the native library to name.
 -module(zbackup_request).
 
--export([with_binaries/1, binaries/1]).
+-export([with_binaries/1, binaries/1, text/1]).
 
 %% @doc A request with a binary for each text in it.
 -spec with_binaries(map()) -> map().
@@ -27,11 +27,15 @@ binaries(Other) ->
 %% The names of the fields whose values are not just texts.
 name(Key) when Key =:= config_files; Key =:= <<"config_files">> -> config_files;
 name(Key) when Key =:= database; Key =:= <<"database">> -> database;
+name(Key) when Key =:= only; Key =:= <<"only">> -> only;
 name(Key) when Key =:= day; Key =:= <<"day">> -> day;
+name(Key) when Key =:= names; Key =:= <<"names">> -> names;
 name(_) -> other.
 
 value(config_files, Paths) when is_list(Paths), length(Paths) >= 0 ->
     [text(Path) || Path <- Paths];
+value(only, Pieces) when is_list(Pieces), length(Pieces) >= 0 ->
+    [piece(Piece) || Piece <- Pieces];
 value(database, Database) when is_map(Database) ->
     %% An empty password is how a configuration says that there is none.
     maps:filter(
@@ -43,11 +47,18 @@ value(day, {Year, Month, Day} = Date) when is_integer(Year), is_integer(Month), 
         true -> iolist_to_binary(io_lib:format("~4..0b-~2..0b-~2..0b", [Year, Month, Day]));
         false -> Date
     end;
+value(names, Names) ->
+    binaries(Names);
 value(_, Map) when is_map(Map) ->
     with_binaries(Map);
 value(_, Value) ->
     text(Value).
 
+piece(Piece) when is_atom(Piece) -> atom_to_binary(Piece);
+piece(Piece) -> text(Piece).
+
+%% @doc A text as a binary.
+-spec text(term()) -> term().
 text(Value) ->
     case is_string(Value) of
         true ->

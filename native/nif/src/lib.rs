@@ -9,16 +9,18 @@
 mod fields;
 mod guard;
 mod job;
+mod offsite;
 mod reply;
 mod request;
 
 use crate::guard::guarded;
 use crate::job::{Job, start};
+use crate::offsite::{OffsiteRequest, pull_options, push_options};
 use crate::reply::{Done, Reply, failed};
 use crate::request::{FileRequest, Request, StoreRequest, names};
 use rustler::{Encoder, Env, ResourceArc, Term};
 use zbackup_core::error::{Error, Result};
-use zbackup_core::{backup, list, stream, verify};
+use zbackup_core::{backup, list, offsite as copies, stream, verify};
 
 rustler::init!("zbackup_nif");
 
@@ -43,6 +45,44 @@ fn start_verify<'a>(env: Env<'a>, request: Term<'a>, wanted: Term<'a>) -> Term<'
         start(env, move |monitor| {
             let (folder, password) = request.open()?;
             verify::run(&folder, &wanted, password.as_ref(), monitor).map(Done::Verified)
+        })
+    })
+}
+
+/// Starts to upload the backups that are not in the store yet.
+#[rustler::nif(name = "push")]
+fn start_push<'a>(env: Env<'a>, request: Term<'a>, options: Term<'a>) -> Term<'a> {
+    started(env, || {
+        let request = OffsiteRequest::decode(request)?;
+        let options = push_options(options)?;
+        start(env, move |monitor| {
+            let (folder, store, _) = request.open()?;
+            copies::push(&folder, &store, &options, monitor).map(Done::Pushed)
+        })
+    })
+}
+
+/// Starts to download the backups of the store that are not here.
+#[rustler::nif(name = "pull")]
+fn start_pull<'a>(env: Env<'a>, request: Term<'a>, options: Term<'a>) -> Term<'a> {
+    started(env, || {
+        let request = OffsiteRequest::decode(request)?;
+        let options = pull_options(options)?;
+        start(env, move |monitor| {
+            let (folder, store, password) = request.open()?;
+            copies::pull(&folder, &store, &options(password), monitor).map(Done::Pulled)
+        })
+    })
+}
+
+/// Starts to list the backups in the store.
+#[rustler::nif(name = "list_offsite")]
+fn start_list_offsite<'a>(env: Env<'a>, request: Term<'a>) -> Term<'a> {
+    started(env, || {
+        let request = OffsiteRequest::decode(request)?;
+        start(env, move |monitor| {
+            let (_, store, _) = request.open()?;
+            copies::list(&store, monitor).map(Done::Listed)
         })
     })
 }

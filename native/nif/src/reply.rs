@@ -5,9 +5,10 @@ use rustler::{Atom, Encoder, Env, Term};
 use std::path::{Path, PathBuf};
 use zbackup_core::archive::{Contents, Skipped};
 use zbackup_core::backup::{Made, Report};
-use zbackup_core::catalog::{Entry, Part, Refused, StoredPart};
+use zbackup_core::catalog::{BackupName, Entry, Part, Refused, StoredPart};
 use zbackup_core::error::Error;
 use zbackup_core::list::{Listed, Listing};
+use zbackup_core::offsite::{Newest, Problem, Pulled, PulledBackup, Pushed, PushedBackup};
 use zbackup_core::progress::{Phase, Snapshot};
 use zbackup_core::stream::{Encryption, Opened};
 use zbackup_core::verify::{Verified, VerifiedPart, is_proven};
@@ -16,6 +17,9 @@ use zbackup_core::verify::{Verified, VerifiedPart, is_proven};
 pub(crate) enum Done {
     Backup(Box<Report>),
     Verified(Vec<Verified>),
+    Pushed(Pushed),
+    Pulled(Pulled),
+    Listed(Listing),
     Encrypted(PathBuf),
     Decrypted(Opened),
 }
@@ -77,6 +81,9 @@ impl Reply for Done {
                 let ok = is_proven(all);
                 map(env, &[("ok", ok.encode(env)), ("backups", all.reply(env))])
             }
+            Self::Pushed(pushed) => pushed.reply(env),
+            Self::Pulled(pulled) => pulled.reply(env),
+            Self::Listed(listing) => listing.reply(env),
             Self::Encrypted(output) => map(env, &[("output", path(env, output))]),
             Self::Decrypted(opened) => map(
                 env,
@@ -112,6 +119,8 @@ impl Reply for Phase {
                 Self::Config => "config",
                 Self::Files => "files",
                 Self::Verify => "verify",
+                Self::Upload => "upload",
+                Self::Download => "download",
                 Self::Encrypt => "encrypt",
                 Self::Decrypt => "decrypt",
                 _ => "other",
@@ -322,6 +331,133 @@ impl Reply for VerifiedPart {
             ],
         )
     }
+}
+
+impl Reply for Pushed {
+    fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
+        let Self {
+            store,
+            uploaded,
+            already,
+            removed,
+            problems,
+            warnings,
+        } = self;
+        map(
+            env,
+            &[
+                ("store", store.encode(env)),
+                ("uploaded", uploaded.reply(env)),
+                ("already", texts(env, already)),
+                ("removed", removed.encode(env)),
+                ("problems", problems.reply(env)),
+                ("warnings", warnings.encode(env)),
+            ],
+        )
+    }
+}
+
+impl Reply for PushedBackup {
+    fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
+        let Self {
+            name,
+            timestamp,
+            bytes,
+        } = self;
+        map(
+            env,
+            &[
+                ("name", name.as_str().encode(env)),
+                ("timestamp", timestamp.encode(env)),
+                ("bytes", bytes.encode(env)),
+            ],
+        )
+    }
+}
+
+impl Reply for Pulled {
+    fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
+        let Self {
+            store,
+            pulled,
+            already,
+            problems,
+            warnings,
+            newest,
+        } = self;
+        map(
+            env,
+            &[
+                ("store", store.encode(env)),
+                ("pulled", pulled.reply(env)),
+                ("already", texts(env, already)),
+                ("problems", problems.reply(env)),
+                ("warnings", warnings.encode(env)),
+                ("newest", option(env, newest.as_ref())),
+            ],
+        )
+    }
+}
+
+impl Reply for PulledBackup {
+    fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
+        let Self {
+            name,
+            timestamp,
+            bytes,
+            is_proven,
+            notes,
+        } = self;
+        map(
+            env,
+            &[
+                ("name", name.as_str().encode(env)),
+                ("timestamp", timestamp.encode(env)),
+                ("bytes", bytes.encode(env)),
+                ("is_proven", is_proven.encode(env)),
+                ("notes", notes.encode(env)),
+            ],
+        )
+    }
+}
+
+impl Reply for Newest {
+    fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
+        let Self {
+            name,
+            timestamp,
+            is_proven,
+            is_new,
+        } = self;
+        map(
+            env,
+            &[
+                ("name", name.as_str().encode(env)),
+                ("timestamp", timestamp.encode(env)),
+                ("is_proven", is_proven.encode(env)),
+                ("is_new", is_new.encode(env)),
+            ],
+        )
+    }
+}
+
+impl Reply for Problem {
+    fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
+        let Self { name, kind, reason } = self;
+        map(
+            env,
+            &[
+                ("name", name.encode(env)),
+                ("kind", atom(env, kind.name())),
+                ("reason", reason.encode(env)),
+            ],
+        )
+    }
+}
+
+fn texts<'a>(env: Env<'a>, names: &[BackupName]) -> Term<'a> {
+    let names: Vec<&str> = names.iter().map(BackupName::as_str).collect();
+    names.encode(env)
 }
 
 impl Reply for Encryption {

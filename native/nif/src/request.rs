@@ -3,9 +3,11 @@
 use crate::fields::{Fields, Value, Wrong};
 use rustler::Term;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use std::path::PathBuf;
 use zbackup_core::backup::Options;
 use zbackup_core::error::{Error, Result};
+use zbackup_core::offsite::Offsite;
 use zbackup_core::secret::Password;
 use zbackup_core::site::{Encryption, Site};
 
@@ -65,6 +67,9 @@ struct Store {
     backup_dir: PathBuf,
     #[serde(default)]
     encryption: Option<Encryption>,
+    /// What other requests need of the same map.
+    #[serde(default, rename = "offsite")]
+    _offsite: Option<Offsite>,
 }
 
 impl Request {
@@ -101,6 +106,7 @@ impl StoreRequest {
         let Store {
             backup_dir,
             encryption,
+            ..
         } = if fields.has("site") {
             let Site {
                 backup_dir,
@@ -110,6 +116,7 @@ impl StoreRequest {
             Store {
                 backup_dir,
                 encryption,
+                _offsite: None,
             }
         } else {
             fields.read().map_err(wrong)?
@@ -151,9 +158,14 @@ impl StoreRequest {
     }
 }
 
+/// The options that go with a request.
+pub(crate) fn options<T: DeserializeOwned>(term: Term<'_>) -> Result<T> {
+    fields(term)?.read().map_err(wrong)
+}
+
 impl FileRequest {
     pub(crate) fn decode(term: Term<'_>) -> Result<Self> {
-        fields(term)?.read().map_err(wrong)
+        options(term)
     }
 }
 
@@ -162,13 +174,19 @@ pub(crate) fn names(term: Term<'_>) -> Result<Vec<String>> {
     Vec::deserialize(Value::new(term)).map_err(|error| wrong(error.within("names")))
 }
 
+/// What a request says of what a site is. The same request can be used for a backup: all of it must be
+/// right.
+pub(crate) fn of_site(term: Term<'_>) -> Result<Fields<'_>> {
+    split(term).map(|(_, site)| site)
+}
+
 fn split(term: Term<'_>) -> Result<(Choices, Fields<'_>)> {
     let (choices, site) = fields(term)?.partition(&["database_only", "day"]);
     Ok((choices.read().map_err(wrong)?, site))
 }
 
 /// The path of a `site.toml`, when the request consists of one.
-fn config(fields: &Fields<'_>) -> Result<Option<PathBuf>> {
+pub(crate) fn config(fields: &Fields<'_>) -> Result<Option<PathBuf>> {
     if !fields.has("config") {
         return Ok(None);
     }
@@ -187,6 +205,6 @@ fn fields(term: Term<'_>) -> Result<Fields<'_>> {
 }
 
 #[allow(clippy::needless_pass_by_value)] // for `map_err`
-fn wrong(wrong: Wrong) -> Error {
+pub(crate) fn wrong(wrong: Wrong) -> Error {
     Error::Usage(format!("the request is not right: {wrong}"))
 }
