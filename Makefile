@@ -5,10 +5,10 @@ SHELL := /bin/bash
 # rustup's folder, for a shell that has not read the profile that rustup wrote.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check clean setup shellcheck
+.PHONY: help build demo test torture check clean setup shellcheck host-contract
 
 help: ## say what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup:
 	@scripts/setup
@@ -25,11 +25,19 @@ test: setup ## all tests, with a PostgreSQL and an object store of their own
 	scripts/with-postgres scripts/with-s3 cargo test --workspace
 	scripts/with-postgres scripts/with-s3 rebar3 as test do eunit, ct
 
+torture: setup ## kill backups and restores many times more than make test does
+	ZBACKUP_TORTURE=20 scripts/with-postgres cargo test --release --package zbackup --test crash --test restore_crash
+
 check: setup shellcheck ## formatting, lints, types, cross references, shell scripts
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	rebar3 as test xref
 	rebar3 as test dialyzer
+
+host-contract: setup ## what src/ needs of Zotonic, as Erlang terms: {Module, Function, Arity} and {record, Name, Fields}
+	@rebar3 as test do compile, eunit --module=host_contract_tests >&2
+	@erl -noshell -pa _build/test/lib/*/ebin _build/test/lib/zotonic_mod_backup/test \
+		-eval 'host_contract:print(), halt().'
 
 # Every script of the project that says that it is for a shell.
 shellcheck: setup

@@ -15,13 +15,19 @@
 
 -export([
     backup/1,
-    verify/1, verify/2,
+    verify/1, verify/2, verify/3,
+    restore/2, restore/3,
+    settle/1,
     list/1,
     push/1, push/2,
     pull/1, pull/2,
     list_offsite/1,
+    due/1,
+    status/1, set_status/2,
     encrypt/3, encrypt/4,
     decrypt/3, decrypt/4,
+    prune_revisions/1, prune_revisions/2,
+    diff/2,
     cancel/1,
     await/1, await/2, await/3
 ]).
@@ -29,7 +35,8 @@
     help/0,
     shell_backup/1,
     shell_list/1,
-    shell_verify/1, shell_verify/2
+    shell_verify/1, shell_verify/2,
+    shell_restore/2, shell_restore/3
 ]).
 -export([
     shell_push/1,
@@ -40,9 +47,12 @@
     request/0, text/0, database/0, encryption/0, file_options/0,
     job/0, error/0, kind/0, progress/0, phase/0, part/0,
     result/0, report/0, entry/0, stored_part/0, made/0, skipped/0,
+    piece/0, restore_options/0, verify_options/0, restore_report/0, restored/0, table_rows/0, settled/0,
     offsite/0, push_options/0, pull_options/0, pushed/0, pushed_backup/0, pulled/0, pulled_backup/0,
     newest/0, problem/0,
-    verified/0, verified_part/0, listing/0, listed/0, refused/0, opened/0
+    verified/0, verified_part/0, verification/0, listing/0, listed/0, refused/0, opened/0,
+    schedule/0, nightly/0, due/0, status/0,
+    revisions/0, prune_options/0, pruned/0, pruned_rule/0, change/0
 ]).
 
 %% A binary in UTF-8 or a string. Also for paths.
@@ -60,6 +70,7 @@
         database => database() | undefined,
         encryption => encryption() | undefined,
         offsite => offsite() | undefined,
+        revisions => revisions() | undefined,
         database_only => boolean() | undefined,
         day => calendar:date() | undefined   % the day that names the backup; else today
     }
@@ -72,6 +83,10 @@
         backup_dir := text(),                % enough to list, verify, push and pull
         encryption => encryption() | undefined,
         offsite => offsite() | undefined
+    }
+    | #{
+        database := database(),              % enough to prune revisions
+        revisions => revisions() | undefined
     }.
 
 -type database() :: #{
@@ -81,7 +96,8 @@
     port => inet:port_number() | undefined,  % 5432
     password => text() | undefined,
     schema => text() | undefined,            % public
-    pg_dump => text() | undefined            % the command; pg_dump in the PATH
+    pg_dump => text() | undefined,           % the command; pg_dump in the PATH
+    psql => text() | undefined               % the command; beside pg_dump, or in the PATH
 }.
 
 -type encryption() :: #{password := text()} | #{password_file := text()}.
@@ -112,8 +128,28 @@
     require_encrypted => boolean() | undefined
 }.
 
+%% How long revisions are kept: the names of the configuration of mod_backup.
+-type revisions() :: #{
+    revision_retention_months => pos_integer(),      % 18
+    user_revision_retention_days => pos_integer(),   % 90
+    user_deletion_retention_days => 1..30,           % 30
+    user_identity_types => [text()]                  % ["username_pw"]
+}.
+
+%% `dry_run' only counts; `now' is the time to go by, in seconds since 1970, else that of the database.
+-type prune_options() :: #{dry_run => boolean(), now => integer() | undefined}.
+
 %% `force' replaces an output that exists.
 -type file_options() :: #{force => boolean()}.
+
+%% Without `only', all that the backup has.
+-type restore_options() :: #{only => [piece()]}.
+-type piece() :: database | files | config | security.
+
+%% A `drill' rehearses the restore of each dump that is proven: it is loaded into the server of the request,
+%% in a transaction that is rolled back.
+%% `record' keeps in the list what came out.
+-type verify_options() :: #{drill => boolean(), record => boolean()}.
 
 -type job() :: reference().
 -type error() :: {error, kind(), Message :: unicode:unicode_binary()}.
@@ -122,7 +158,8 @@
     | exists | permission | no_space | usage | database | io | internal
     | unreachable | store.                   % the offsite store is not there, or refuses
 
--type phase() :: database | config | files | verify | encrypt | decrypt | upload | download.
+-type phase() ::
+    database | config | files | verify | unpack | load | place | encrypt | decrypt | upload | download.
 
 %% Bytes done and in all in this phase, and bytes a second.
 -type progress() :: #{
@@ -138,11 +175,14 @@
 -type result() ::
     report()
     | #{ok := boolean(), backups := [verified()]}
+    | restore_report()
+    | #{settled := settled() | undefined}
     | pushed()
     | pulled()
     | listing()
     | #{output := unicode:unicode_binary()}
-    | opened().
+    | opened()
+    | pruned().
 
 -type report() :: #{
     backup := entry(),
@@ -163,7 +203,15 @@
     is_filestore_uploaded := boolean(),
     duration_ms := non_neg_integer() | undefined,
     writer := unicode:unicode_binary() | undefined,
+    verified := verification() | undefined,
     atom() => term()
+}.
+
+%% What the last proof came to that was recorded.
+-type verification() :: #{
+    at := integer(),
+    ok := boolean(),
+    problem := unicode:unicode_binary() | undefined
 }.
 
 -type stored_part() :: #{
@@ -184,6 +232,7 @@
 
 -type verified() :: #{
     name := unicode:unicode_binary(),
+    timestamp := integer() | undefined,
     ok := boolean(),
     parts := [verified_part()],
     problem := unicode:unicode_binary() | undefined
@@ -197,7 +246,33 @@
     contents := #{entries := non_neg_integer(), bytes := non_neg_integer()} | undefined,
     problem := unicode:unicode_binary() | undefined,
     kind := kind() | undefined,
-    note := unicode:unicode_binary() | undefined
+    note := unicode:unicode_binary() | undefined,
+    rehearsed := [table_rows()] | undefined
+}.
+
+-type restore_report() :: #{
+    backup := entry(),
+    restored := [restored()],
+    tables := [table_rows()],
+    skipped := [skipped()],                  % what is not on the disk as it is in the backup
+    warnings := [unicode:unicode_binary()]
+}.
+
+%% Files and folders, or rows; and bytes of them, or of the dump.
+-type restored() :: #{
+    piece := piece(),
+    entries := non_neg_integer(),
+    bytes := non_neg_integer()
+}.
+
+-type table_rows() :: #{name := unicode:unicode_binary(), rows := non_neg_integer()}.
+
+%% What became of a restore that had been interrupted. When it was not completed the site is as it was
+%% before it.
+-type settled() :: #{
+    backup := unicode:unicode_binary(),
+    completed := boolean(),
+    skipped := [skipped()]
 }.
 
 -type listing() :: #{backups := [listed()], refused := [refused()]}.
@@ -265,6 +340,41 @@
 
 -type opened() :: #{output := unicode:unicode_binary(), encryption := z1 | z2}.
 
+%% When nightly backups are to be made, and of what folder.
+-type schedule() :: #{
+    backup_dir := text(),
+    at => text() | undefined,                % as 03:00, which it is otherwise
+    timezone => text() | undefined,
+    with_files => boolean() | undefined      % whether one without media files is no good
+}.
+
+-type nightly() :: #{
+    due := due() | undefined,                % the one to make now
+    next := due(),
+    last_good := integer() | undefined       % when the newest good backup was made
+}.
+
+%% A moment, and the day that it is the backup of.
+-type due() :: #{at := integer(), day := calendar:date()}.
+
+%% The last backup that failed, where none went well since; and whether somebody was told.
+-type status() :: #{
+    failure := #{at := integer(), kind := text(), message := text()} | undefined,
+    told := boolean()
+}.
+
+-type pruned() :: #{dry_run := boolean(), rules := [pruned_rule()]}.
+
+%% What is older than `before', in seconds since 1970, was due.
+-type pruned_rule() :: #{
+    rule := revisions | user_revisions | deleted_users | medium_log | edge_log,
+    before := integer(),
+    deleted := non_neg_integer(),
+    problem := unicode:unicode_binary() | undefined
+}.
+
+-type change() :: {equal | delete | insert, unicode:unicode_binary()}.
+
 %% @doc Starts a backup. Its result is a `report()'.
 -spec backup(request()) -> {ok, job()} | error().
 backup(Request) when is_map(Request) ->
@@ -280,9 +390,46 @@ verify(Request) ->
 %% @doc Starts the proof of the backups with these names; of all when there are none. Its result is
 %% `#{ok, backups}': what is wrong with a backup is in there, and is not an error of the job.
 -spec verify(request(), [text()]) -> {ok, job()} | error().
-verify(Request, Names) when is_map(Request) ->
-    zbackup_nif:verify(zbackup_request:with_binaries(Request), zbackup_request:binaries(Names));
-verify(_, _) ->
+verify(Request, Names) ->
+    verify(Request, Names, #{}).
+
+%% @doc The same, with a rehearsal of the restore where the options ask for it.
+-spec verify(request(), [text()], verify_options()) -> {ok, job()} | error().
+verify(Request, Names, Options) when is_map(Request), is_map(Options) ->
+    zbackup_nif:verify(
+        zbackup_request:with_binaries(Request),
+        zbackup_request:binaries(Names),
+        Options
+    );
+verify(_, _, _) ->
+    not_a_map().
+
+%% @equiv restore(Request, Name, #{})
+-spec restore(request(), text()) -> {ok, job()} | error().
+restore(Request, Name) ->
+    restore(Request, Name, #{}).
+
+%% @doc Starts the restore of the site from a backup, the newest where the name is `recent'. All of it is
+%% proven before anything is touched. Its result is a `restore_report()'. After an error the site is as it
+%% was; but when the message says that the restore is done but for some files, {@link settle/1} completes
+%% it, or the next backup or restore.
+-spec restore(request(), text(), restore_options()) -> {ok, job()} | error().
+restore(Request, Name, Options) when is_map(Request), is_map(Options) ->
+    zbackup_nif:restore(
+        zbackup_request:with_binaries(Request),
+        zbackup_request:text(Name),
+        zbackup_request:with_binaries(Options)
+    );
+restore(_, _, _) ->
+    not_a_map().
+
+%% @doc Starts to complete or take back a restore of the site that was interrupted, by a crash for
+%% instance. Its result is `#{settled}', which is `undefined' when there was none: it can be asked at every
+%% start.
+-spec settle(request()) -> {ok, job()} | error().
+settle(Request) when is_map(Request) ->
+    zbackup_nif:settle(zbackup_request:with_binaries(Request));
+settle(_) ->
     not_a_map().
 
 %% @doc Lists the backups, the newest first. This is not a job: it reads one small file.
@@ -333,6 +480,28 @@ list_offsite(Request) when is_map(Request) ->
 list_offsite(_) ->
     not_a_map().
 
+%% @doc Whether the nightly backup is to be made now, and when the next one is. This is not a job.
+-spec due(schedule()) -> {ok, nightly()} | error().
+due(Schedule) when is_map(Schedule) ->
+    zbackup_nif:due(zbackup_request:with_binaries(Schedule));
+due(_) ->
+    not_a_map().
+
+%% @doc What was remembered of the backups of a folder. This is not a job.
+-spec status(request()) -> {ok, status()} | error().
+status(Request) when is_map(Request) ->
+    zbackup_nif:status(zbackup_request:with_binaries(Request));
+status(_) ->
+    not_a_map().
+
+%% @doc Remembers something of the backups of a folder. One process at a time does this.
+-spec set_status(request(), status()) -> ok | error().
+set_status(Request, Status) when is_map(Request), is_map(Status) ->
+    zbackup_nif:set_status(zbackup_request:with_binaries(Request),
+                           zbackup_request:with_binaries(Status));
+set_status(_, _) ->
+    not_a_map().
+
 %% @equiv encrypt(In, Out, Password, #{})
 -spec encrypt(text(), text() | undefined, text()) -> {ok, job()} | error().
 encrypt(In, Out, Password) ->
@@ -359,6 +528,25 @@ decrypt(In, Out, Password, Options) when is_map(Options) ->
     zbackup_nif:decrypt(file_request(In, Out, Password, Options));
 decrypt(_, _, _, _) ->
     not_a_map().
+
+%% @equiv prune_revisions(Request, #{})
+-spec prune_revisions(request()) -> {ok, job()} | error().
+prune_revisions(Request) ->
+    prune_revisions(Request, #{}).
+
+%% @doc Starts the deletion of revisions that are kept no longer. Its result is `pruned()': a rule that
+%% failed says so in there, and the others are followed all the same.
+-spec prune_revisions(request(), prune_options()) -> {ok, job()} | error().
+prune_revisions(Request, Options) when is_map(Request), is_map(Options) ->
+    zbackup_nif:prune_revisions(zbackup_request:with_binaries(maps:merge(Request, Options)));
+prune_revisions(_, _) ->
+    not_a_map().
+
+%% @doc What changed between two texts in UTF-8, in words. This is not a job: it takes half a second at
+%% most, on a dirty scheduler.
+-spec diff(unicode:unicode_binary(), unicode:unicode_binary()) -> {ok, [change()]} | error().
+diff(Old, New) ->
+    zbackup_nif:diff(Old, New).
 
 %% @doc Asks a job to stop. Its last message still comes: mostly `{error, cancelled, _}', or `done' when
 %% it was too late.
@@ -446,6 +634,16 @@ shell_verify(Site) ->
 -spec shell_verify(request() | text(), [text()]) -> ok | error().
 shell_verify(Site, Names) ->
     zbackup_shell:verify(Site, Names).
+
+%% @doc Restores the site from a backup and shows how it goes.
+-spec shell_restore(request() | text(), text()) -> ok | error().
+shell_restore(Site, Name) ->
+    shell_restore(Site, Name, []).
+
+%% @doc The same of these pieces only.
+-spec shell_restore(request() | text(), text(), [piece()]) -> ok | error().
+shell_restore(Site, Name, Only) ->
+    zbackup_shell:restore(Site, Name, Only).
 
 %% @doc Uploads to the offsite store and shows how it goes.
 -spec shell_push(request() | text()) -> ok | error().

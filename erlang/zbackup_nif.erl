@@ -4,18 +4,26 @@
 %% that says what to do, instead of not being there.
 -module(zbackup_nif).
 
--export([backup/1, verify/2, list/1, encrypt/1, decrypt/1, cancel/1, state/1]).
+-export([backup/1, verify/3, restore/3, settle/1, list/1, due/1, status/1, set_status/2]).
 -export([push/2, pull/2, list_offsite/1]).
+-export([encrypt/1, decrypt/1, prune_revisions/1, diff/2, cancel/1, state/1]).
 
 -on_load(load/0).
--nifs([backup/1, verify/2, list/1, encrypt/1, decrypt/1, cancel/1, state/1]).
+-nifs([backup/1, verify/3, restore/3, settle/1, list/1, due/1, status/1, set_status/2]).
 -nifs([push/2, pull/2, list_offsite/1]).
+-nifs([encrypt/1, decrypt/1, prune_revisions/1, diff/2, cancel/1, state/1]).
 
 -spec backup(map()) -> {ok, zbackup:job()} | zbackup:error().
 backup(_Request) -> not_loaded().
 
--spec verify(map(), [binary()]) -> {ok, zbackup:job()} | zbackup:error().
-verify(_Request, _Names) -> not_loaded().
+-spec verify(map(), [binary()], map()) -> {ok, zbackup:job()} | zbackup:error().
+verify(_Request, _Names, _Options) -> not_loaded().
+
+-spec restore(map(), binary(), map()) -> {ok, zbackup:job()} | zbackup:error().
+restore(_Request, _Name, _Options) -> not_loaded().
+
+-spec settle(map()) -> {ok, zbackup:job()} | zbackup:error().
+settle(_Request) -> not_loaded().
 
 -spec list(map()) -> {ok, zbackup:listing()} | zbackup:error().
 list(_Request) -> not_loaded().
@@ -29,11 +37,26 @@ pull(_Request, _Options) -> not_loaded().
 -spec list_offsite(map()) -> {ok, zbackup:job()} | zbackup:error().
 list_offsite(_Request) -> not_loaded().
 
+-spec due(map()) -> {ok, zbackup:nightly()} | zbackup:error().
+due(_Request) -> not_loaded().
+
+-spec status(map()) -> {ok, zbackup:status()} | zbackup:error().
+status(_Request) -> not_loaded().
+
+-spec set_status(map(), map()) -> ok | zbackup:error().
+set_status(_Request, _Status) -> not_loaded().
+
 -spec encrypt(map()) -> {ok, zbackup:job()} | zbackup:error().
 encrypt(_Request) -> not_loaded().
 
 -spec decrypt(map()) -> {ok, zbackup:job()} | zbackup:error().
 decrypt(_Request) -> not_loaded().
+
+-spec prune_revisions(map()) -> {ok, zbackup:job()} | zbackup:error().
+prune_revisions(_Request) -> not_loaded().
+
+-spec diff(binary(), binary()) -> {ok, [zbackup:change()]} | zbackup:error().
+diff(_Old, _New) -> not_loaded().
 
 -spec cancel(zbackup:job()) -> ok | zbackup:error().
 cancel(_Job) -> not_loaded().

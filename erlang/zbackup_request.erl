@@ -29,11 +29,14 @@ name(Key) when Key =:= config_files; Key =:= <<"config_files">> -> config_files;
 name(Key) when Key =:= database; Key =:= <<"database">> -> database;
 name(Key) when Key =:= only; Key =:= <<"only">> -> only;
 name(Key) when Key =:= day; Key =:= <<"day">> -> day;
-name(Key) when Key =:= names; Key =:= <<"names">> -> names;
+name(Key) when Key =:= names; Key =:= <<"names">> -> texts;
+name(Key) when Key =:= user_identity_types; Key =:= <<"user_identity_types">> -> texts;
 name(_) -> other.
 
 value(config_files, Paths) when is_list(Paths), length(Paths) >= 0 ->
     [text(Path) || Path <- Paths];
+value(texts, Texts) ->
+    binaries(Texts);
 value(only, Pieces) when is_list(Pieces), length(Pieces) >= 0 ->
     [piece(Piece) || Piece <- Pieces];
 value(database, Database) when is_map(Database) ->
@@ -47,8 +50,6 @@ value(day, {Year, Month, Day} = Date) when is_integer(Year), is_integer(Month), 
         true -> iolist_to_binary(io_lib:format("~4..0b-~2..0b-~2..0b", [Year, Month, Day]));
         false -> Date
     end;
-value(names, Names) ->
-    binaries(Names);
 value(_, Map) when is_map(Map) ->
     with_binaries(Map);
 value(_, Value) ->

@@ -3,7 +3,7 @@
 %% Texts of our own are plain ASCII, since not every terminal has more.
 -module(zbackup_shell).
 
--export([help/0, backup/1, list/1, verify/2]).
+-export([help/0, backup/1, list/1, verify/2, restore/3]).
 -export([push/1, pull/1]).
 
 %% How many of many similar lines a person wants to see.
@@ -39,12 +39,14 @@ help() ->
         "  zbackup:shell_list(SITE).            what backups there are\n"
         "  zbackup:shell_verify(SITE).          prove that they are whole\n"
         "  zbackup:shell_verify(SITE, [NAME]).  prove some of them\n"
+        "  zbackup:shell_restore(SITE, NAME).   bring the site back; NAME \"recent\" is the newest\n"
+        "  zbackup:shell_restore(SITE, NAME, [database, files, config, security]).   or some of it\n"
         "  zbackup:shell_push(SITE).            upload to the offsite store\n"
         "  zbackup:shell_pull(SITE).            download what it has and this machine has not\n"
         "\n"
         "In a program, these start a job and return at once:\n"
         "\n"
-        "  {ok, Job} = zbackup:backup(Site).    also verify/1,2, encrypt/3 and decrypt/3\n"
+        "  {ok, Job} = zbackup:backup(Site).    also verify/1-3, restore/2,3, encrypt/3, decrypt/3\n"
         "  {ok, Result} = zbackup:await(Job).   or {error, Kind, Message}\n"
         "  ok = zbackup:cancel(Job).            it leaves nothing behind\n"
         "  {ok, #{backups := Backups}} = zbackup:list(Site).   at once, without a job\n"
@@ -80,6 +82,13 @@ verify(Site, Names) ->
             end;
         {error, _, _} = Error ->
             failed(Error)
+    end.
+
+-spec restore(site(), zbackup:text(), [zbackup:piece()]) -> ok | zbackup:error().
+restore(Site, Name, Only) ->
+    case run(zbackup:restore(request(Site), Name, #{only => Only})) of
+        {ok, Report} -> restored(Report);
+        {error, _, _} = Error -> failed(Error)
     end.
 
 -spec push(site()) -> ok | zbackup:error().
@@ -197,6 +206,10 @@ phase(database) -> "database";
 phase(config) -> "configuration";
 phase(files) -> "files";
 phase(verify) -> "proving";
+phase(unpack) -> "unpacking";
+phase(load) -> "loading";
+phase(place) -> "moving";
+phase(security) -> "security";
 phase(upload) -> "uploading";
 phase(download) -> "downloading";
 phase(encrypt) -> "encrypting";
@@ -220,13 +233,34 @@ report(#{backup := Backup, made := Made, skipped := Skipped, warnings := Warning
         Made
     ),
     kept(Backup, Made),
-    lists:foreach(
-        fun(Warning) -> io:format("Warning: ~ts~n", [message(Warning)]) end,
-        Warnings
-    ),
+    warnings(Warnings),
     some("Not in the backup as on the disk", Skipped, fun(#{path := Path, reason := Reason}) ->
         io:format("  ~ts: ~ts~n", [printable(Path), message(Reason)])
     end).
+
+restored(#{backup := #{name := Name}, restored := Restored, tables := Tables, skipped := Skipped,
+           warnings := Warnings}) ->
+    io:format("~ts is restored:~n", [printable(Name)]),
+    lists:foreach(
+        fun(#{piece := Piece, entries := Entries, bytes := Bytes}) ->
+            What = case Piece of
+                database -> io_lib:format("~b rows in ~b tables", [Entries, length(Tables)]);
+                _ -> io_lib:format("~b files and folders", [Entries])
+            end,
+            io:format("  ~-13s  ~s, ~s~n", [phase(Piece), What, human(Bytes)])
+        end,
+        Restored
+    ),
+    warnings(Warnings),
+    some("Not on the disk as in the backup", Skipped, fun(#{path := Path, reason := Reason}) ->
+        io:format("  ~ts: ~ts~n", [printable(Path), message(Reason)])
+    end).
+
+warnings(Warnings) ->
+    lists:foreach(
+        fun(Warning) -> io:format("Warning: ~ts~n", [message(Warning)]) end,
+        Warnings
+    ).
 
 %% A backup of only the database has the files of before.
 kept(#{files := #{file := File}, files_timestamp := Time}, _) when is_integer(Time) ->

@@ -1,73 +1,528 @@
-%% @doc Backups of a site, as a Zotonic module.
+%% @doc Backups of a site, as a Zotonic module: made every night, proven, restored; and the log of
+%% revisions.
 %%
-%% So far it lists the backups that are there. Making them every night, restoring them and the pages of
-%% the admin come with the issues that follow.
+%% What others call and what Zotonic notifies is here, with the server that owns the job which is
+%% running. What a job does is in {@link backup_job}; work is done by {@link zbackup}.
 -module(mod_backup).
 -behaviour(gen_server).
 
 -mod_title("Backup").
--mod_description("Backups of the database, the configuration and the files of a site.").
+-mod_description("Nightly backups of the database, the configuration and the files; revisions of pages.").
 -mod_prio(600).
 -mod_provides([backup]).
 -mod_depends([]).
+-mod_schema(5).
+-mod_config([
+    #{
+        key => daily_dump,
+        type => integer,
+        default => 1,
+        description => "What is backed up every night: 0 = nothing, 1 = database and files, 2 = only the database."
+    },
+    #{
+        key => backup_time,
+        type => string,
+        default => "03:00",
+        description => "When the nightly backup is made, as hours and minutes."
+    },
+    #{
+        key => timezone,
+        type => string,
+        default => "",
+        description => "The time zone of the backup time, such as Europe/Amsterdam. Else that of the site."
+    },
+    #{
+        key => verify_after,
+        type => boolean,
+        default => true,
+        description => "Prove each nightly backup to be whole after it was made."
+    },
+    #{
+        key => notify_email,
+        type => string,
+        default => "",
+        description => "Who gets a mail when nightly backups fail. Else the administrator of the site."
+    },
+    #{
+        key => encrypt_backups,
+        type => boolean,
+        default => false,
+        description => "Encrypt the backups. A password is made when there is none."
+    },
+    #{
+        key => backup_encrypt_password,
+        type => string,
+        default => "",
+        description => "The password of encrypted backups. Keep a copy of it at another, safe place: "
+                       "without it they cannot be opened."
+    },
+    #{
+        key => allow_backup_download,
+        type => boolean,
+        default => true,
+        description => "Allow to download backups in the admin."
+    },
+    #{
+        key => allow_manual_backup,
+        type => boolean,
+        default => true,
+        description => "Allow to start backups in the admin."
+    },
+    #{
+        key => admin_panel,
+        type => boolean,
+        default => false,
+        description => "Show the panel for backup and restore of a page on its edit page."
+    },
+    #{
+        key => revision_retention_months,
+        type => integer,
+        default => 18,
+        description => "How many months revisions of pages are kept, at least 1."
+    },
+    #{
+        key => user_revision_retention_days,
+        type => integer,
+        default => 90,
+        description => "How many days revisions of users are kept, at least 1."
+    },
+    #{
+        key => user_deletion_retention_days,
+        type => integer,
+        default => 30,
+        description => "How many days revisions of deleted users are kept, at most 30."
+    }
+]).
 
--export([start_link/1, list_backups/1]).
--export([observe_backup_list/2]).
--export([init/1, handle_call/3, handle_cast/2]).
+-export([
+    start_backup/1, start_backup/2,
+    verify_backup/2,
+    restore_backup/1, restore_backup/3,
+    download_backup/1,
+    list_backups/1,
+    backup_in_progress/1,
+    is_uploading/1,
+    running/1,
+    file_exists/2,
+    file_forbidden/2
+]).
+-export([
+    observe_admin_menu/3,
+    observe_m_config_update/2,
+    observe_backup_list/2,
+    observe_backup_start/2,
+    observe_backup_restore/2,
+    observe_backup_download/2
+]).
+%% The revision log.
+-export([
+    manage_schema/2,
+    observe_rsc_delete/2,
+    observe_rsc_update_done/2,
+    observe_edge_insert/2,
+    observe_edge_delete/2,
+    observe_media_update_done/2,
+    observe_rsc_upload/2,
+    observe_search_query/2,
+    observe_tick_24h/2
+]).
+-export([start_link/1]).
+-export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -include_lib("zotonic_core/include/zotonic.hrl").
+-include_lib("zotonic_mod_admin/include/admin_menu.hrl").
 
--record(state, {context :: z:context()}).
+-export_type([restore_option/0, running/0]).
 
-%% @doc The list of `bin/zotonic backup SITE list'.
--spec observe_backup_list(backup_list, z:context()) -> [map()].
-observe_backup_list(backup_list, Context) ->
-    list_backups(Context).
+-type restore_option() :: database | files | config | security.
 
-%% @doc The backups of a site, the newest first, with what is really there on the disk. A list that
-%% cannot be read is told to the log.
--spec list_backups(z:context()) -> [map()].
-list_backups(Context) ->
-    case zbackup:list(#{backup_dir => z_path:files_subdir_ensure("backup", Context)}) of
-        {ok, #{backups := Backups}} ->
-            [entry(Backup) || Backup <- Backups];
-        {error, Kind, Message} ->
-            ?LOG_ERROR(#{
-                in => zotonic_mod_backup,
-                text => <<"The list of backups cannot be read">>,
-                result => error,
-                reason => Kind,
-                message => Message,
-                site => z_context:site(Context)
-            }),
-            []
+%% The job that is running. `progress' is undefined before the first of it.
+-type running() :: #{
+    kind := settle | backup | verify | restore | upload | download,
+    started := calendar:datetime(),
+    progress := zbackup:progress() | undefined
+}.
+
+-record(job, {
+    pid :: pid(),
+    task :: backup_job:task(),
+    started :: calendar:datetime(),
+    progress :: zbackup:progress() | undefined,
+    %% Who waits for its end.
+    from :: gen_server:from() | undefined
+}).
+
+-record(state, {
+    context :: z:context(),
+    is_env_backup :: boolean(),
+    job :: #job{} | undefined,
+    %% The process that looks whether it is time.
+    check :: pid() | undefined,
+    %% Both in seconds of monotonic time.
+    up_since :: integer(),
+    retry_at :: integer()
+}).
+
+%% How often it is looked whether it is time for the nightly backup, in milliseconds.
+-define(INTERVAL, 5 * 60 * 1000).
+%% How long after one that failed it is tried again, in seconds.
+-define(RETRY, 3600).
+%% What the server does takes no time. It may not be there: in a restart, or when the module is just
+%% switched off.
+-define(TIMEOUT, 5000).
+
+%% @doc Starts a full backup.
+-spec start_backup(z:context()) -> ok | {error, in_progress | env_backup | not_running}.
+start_backup(Context) ->
+    start_backup(true, Context).
+
+%% @doc Starts a backup: a full one, or one of only the database.
+-spec start_backup(boolean(), z:context()) -> ok | {error, in_progress | env_backup | not_running}.
+start_backup(IsFull, Context) ->
+    What = case IsFull of
+        true -> full;
+        false -> database
+    end,
+    start({backup, manual, What, undefined}, Context).
+
+%% @doc Starts the proof of the backup with this name. What comes out is in the list of backups then.
+-spec verify_backup(binary(), z:context()) -> ok | {error, in_progress | not_running}.
+verify_backup(Name, Context) when is_binary(Name) ->
+    start({verify, [Name]}, Context).
+
+%% @equiv restore_backup(recent, [database, files], Context)
+-spec restore_backup(z:context()) -> ok | {error, term()}.
+restore_backup(Context) ->
+    restore_backup(recent, [database, files], Context).
+
+%% @doc Restores a backup and starts the site again; nothing is touched before all that is wanted of it is
+%% proven. Returns when the site is there again. The process that calls this should not be one of the
+%% site: that would be stopped with it, while the restore goes on.
+-spec restore_backup(binary() | recent, [restore_option()], z:context()) -> ok | {error, term()}.
+restore_backup(recent, Options, Context) ->
+    restore_backup(<<"recent">>, Options, Context);
+restore_backup(Name, [], Context) ->
+    restore_backup(Name, [database, files], Context);
+restore_backup(Name, Options, Context) when is_binary(Name), is_list(Options) ->
+    case [Option || Option <- Options, not lists:member(Option, [database, files, config, security])] of
+        [] -> restarted(call({restore, Name, lists:usort(Options)}, infinity, Context));
+        [Unknown | _] -> {error, {unknown_option, Unknown}}
     end.
 
-entry(#{timestamp := Timestamp} = Backup) ->
-    Shown = maps:with(
-        [
-            name,
-            is_encrypted,
-            is_database_present,
-            is_files_present,
-            is_config_files_present,
-            is_filestore_uploaded
-        ],
-        Backup
-    ),
-    Shown#{timestamp => calendar:system_time_to_universal_time(Timestamp, second)}.
+%% The server goes away with the site, so that it is another process that starts the site again.
+restarted({restarting, Pid}) ->
+    Monitor = erlang:monitor(process, Pid),
+    Pid ! {tell, self(), Monitor},
+    receive
+        {Monitor, Result} -> _ = erlang:demonitor(Monitor, [flush]), Result;
+        {'DOWN', Monitor, process, Pid, _} -> {error, not_restarted}
+    end;
+restarted({error, _} = Error) ->
+    Error.
+
+%% @doc Gets newer backups from the file store, in the backup environment.
+-spec download_backup(z:context()) -> ok | {error, not_env_backup | not_started}.
+download_backup(Context) ->
+    case m_site:environment(Context) of
+        backup -> {error, not_started};
+        _ -> {error, not_env_backup}
+    end.
+
+%% @doc The backups of a site, the newest first, with what is really there on the disk; before them the one
+%% that is being made. A list that cannot be read is told to the log.
+-spec list_backups(z:context()) -> [map()].
+list_backups(Context) ->
+    case running(Context) of
+        #{kind := backup, started := Started} ->
+            Running = #{
+                name => <<"(", (atom_to_binary(z_context:site(Context)))/binary, ")">>,
+                timestamp => Started,
+                is_running => true
+            },
+            [Running | backup_list:read(Context)];
+        _ ->
+            backup_list:read(Context)
+    end.
+
+%% @doc Whether a backup is being made.
+-spec backup_in_progress(z:context()) -> boolean().
+backup_in_progress(Context) ->
+    is_running(backup, Context).
+
+%% @doc Whether a backup is on its way to a file store.
+-spec is_uploading(z:context()) -> boolean().
+is_uploading(Context) ->
+    is_running(upload, Context).
+
+is_running(Kind, Context) ->
+    case running(Context) of
+        #{kind := Kind} -> true;
+        _ -> false
+    end.
+
+%% @doc The job that is running, when there is one.
+-spec running(z:context()) -> running() | undefined.
+running(Context) ->
+    case call(running, ?TIMEOUT, Context) of
+        {error, _} -> undefined;
+        Running -> Running
+    end.
+
+%% @doc Called by `controller_file': where a file is that somebody wants to download.
+-spec file_exists(file:filename_all(), z:context()) -> {true, file:filename_all()} | false.
+file_exists(File, Context) ->
+    backup_files:find(File, Context).
+
+%% @doc Called by `controller_file': whether somebody may not.
+-spec file_forbidden(file:filename_all() | undefined, z:context()) -> boolean().
+file_forbidden(File, Context) ->
+    backup_files:is_forbidden(File, Context).
+
+%% Notifications
+
+-spec observe_admin_menu(#admin_menu{}, list(), z:context()) -> list().
+observe_admin_menu(#admin_menu{}, Items, Context) ->
+    Visible = {acl, use, mod_backup},
+    [
+        #menu_item{
+            id = admin_backup,
+            parent = admin_modules,
+            label = ?__("Backup", Context),
+            url = {admin_backup},
+            visiblecheck = Visible
+        },
+        #menu_separator{parent = admin_content, visiblecheck = Visible, sort = 2000000},
+        #menu_item{
+            id = admin_backup_deleted,
+            parent = admin_content,
+            label = ?__("Deleted pages", Context),
+            url = {admin_backup_deleted},
+            visiblecheck = Visible,
+            sort = 2000001
+        }
+        | Items
+    ].
+
+%% @doc Encryption that was switched on has a password.
+-spec observe_m_config_update(#m_config_update{}, z:context()) -> ok | {error, term()}.
+observe_m_config_update(#m_config_update{module = ?MODULE, key = encrypt_backups}, Context) ->
+    backup_config:ensure_encrypt_password(Context);
+observe_m_config_update(#m_config_update{}, _) ->
+    ok.
+
+%% @doc `bin/zotonic backup SITE list'.
+-spec observe_backup_list(backup_list, z:context()) -> [map()].
+observe_backup_list(backup_list, Context) ->
+    [backup_list:plain(Backup) || Backup <- list_backups(Context)].
+
+%% @doc `bin/zotonic backup SITE start'.
+-spec observe_backup_start(backup_start, z:context()) -> ok | {error, atom()}.
+observe_backup_start(backup_start, Context) ->
+    start_backup(Context).
+
+%% @doc `bin/zotonic backup SITE restore NAME'.
+-spec observe_backup_restore({backup_restore, binary(), [restore_option()]}, z:context()) ->
+    ok | {error, term()}.
+observe_backup_restore({backup_restore, Name, Options}, Context) ->
+    restore_backup(Name, Options, Context).
+
+%% @doc `bin/zotonic backup SITE download'.
+-spec observe_backup_download(backup_download, z:context()) -> ok | {error, atom()}.
+observe_backup_download(backup_download, Context) ->
+    download_backup(Context).
+
+%% The server
+
+start(Task, Context) ->
+    call({start, Task}, ?TIMEOUT, Context).
+
+call(Request, Timeout, Context) ->
+    try
+        gen_server:call(z_utils:name_for_site(?MODULE, Context), Request, Timeout)
+    catch
+        exit:_ -> {error, not_running}
+    end.
 
 %% @doc Started by Zotonic, for each site that has the module.
 -spec start_link([{context, z:context()}]) -> gen_server:start_ret().
 start_link(Args) ->
-    gen_server:start_link(?MODULE, Args, []).
+    {context, Context} = proplists:lookup(context, Args),
+    Name = z_utils:name_for_site(?MODULE, Context),
+    gen_server:start_link({local, Name}, ?MODULE, Args, []).
 
 init(Args) ->
+    process_flag(trap_exit, true),
     {context, Context} = proplists:lookup(context, Args),
-    {ok, #state{context = Context}}.
+    z_context:logger_md(Context),
+    ok = ensure_queue(?MODULE),
+    ok = ensure_queue(mod_backup_status),
+    Now = erlang:monotonic_time(second),
+    State = #state{
+        context = z_acl:sudo(z_context:new(Context)),
+        is_env_backup = m_site:environment(Context) =:= backup,
+        up_since = Now,
+        retry_at = Now
+    },
+    self() ! check,
+    %% Before anything else: what a restore left that was interrupted.
+    {ok, started(settle, undefined, State)}.
 
-handle_call(Request, _From, State) ->
-    {stop, {unknown_call, Request}, State}.
+handle_call(running, _From, State) ->
+    {reply, shown(State#state.job), State};
+handle_call({start, {backup, _, _, _}}, _From, #state{is_env_backup = true} = State) ->
+    {reply, {error, env_backup}, State};
+handle_call({start, Task}, _From, #state{job = undefined} = State) ->
+    {reply, ok, started(Task, undefined, State)};
+handle_call({restore, _, _} = Task, From, #state{job = undefined} = State) ->
+    {noreply, started(Task, From, State)};
+handle_call({start, _}, _From, State) ->
+    {reply, {error, in_progress}, State};
+handle_call({restore, _, _}, _From, State) ->
+    {reply, {error, in_progress}, State};
+handle_call(_, _From, State) ->
+    {reply, {error, unknown_call}, State}.
 
-handle_cast(Request, State) ->
-    {stop, {unknown_cast, Request}, State}.
+handle_cast(_, State) ->
+    {noreply, State}.
+
+handle_info(check, State) ->
+    _ = erlang:send_after(?INTERVAL, self(), check),
+    {noreply, check(State)};
+handle_info(check_again, State) ->
+    {noreply, check(State)};
+handle_info({checked, Pid, Checked}, #state{check = Pid} = State) ->
+    {noreply, checked(Checked, State#state{check = undefined})};
+handle_info({progress, Pid, Progress}, #state{job = #job{pid = Pid} = Job} = State) ->
+    {noreply, State#state{job = Job#job{progress = Progress}}};
+handle_info({job, Pid, Result}, #state{job = #job{pid = Pid} = Job} = State) ->
+    {noreply, ended(Job, Result, State)};
+handle_info({'EXIT', Pid, Reason}, #state{job = #job{pid = Pid} = Job} = State) ->
+    _ = backup_job:crashed(Job#job.task, Reason, State#state.context),
+    {noreply, ended(Job, {error, internal, <<"the process that worked on it was killed">>}, State)};
+handle_info({'EXIT', Pid, _}, #state{check = Pid} = State) ->
+    {noreply, State#state{check = undefined}};
+handle_info({'EXIT', _, _}, State) ->
+    {noreply, State};
+handle_info(_, State) ->
+    {noreply, State}.
+
+%% A link alone does not end a job when the server stops for no bad reason.
+terminate(_, #state{job = #job{pid = Pid}}) ->
+    exit(Pid, shutdown);
+terminate(_, _) ->
+    ok.
+
+started(Task, From, #state{job = undefined} = State) ->
+    State#state{
+        job = #job{
+            pid = backup_job:start(Task, self(), State#state.context),
+            task = Task,
+            started = calendar:universal_time(),
+            from = From
+        }
+    }.
+
+check(#state{check = undefined, is_env_backup = false} = State) ->
+    Up = erlang:monotonic_time(second) - State#state.up_since,
+    State#state{check = backup_job:check(Up, State#state.context)};
+check(State) ->
+    State.
+
+checked({backup, _, _, _} = Task, #state{job = undefined} = State) ->
+    case erlang:monotonic_time(second) >= State#state.retry_at of
+        true -> started(Task, undefined, State);
+        false -> State
+    end;
+checked({backup, _, _, _}, #state{job = #job{task = settle}} = State) ->
+    %% Just started. It will not be long.
+    _ = erlang:send_after(1000, self(), check_again),
+    State;
+checked(_, State) ->
+    State.
+
+ended(#job{task = {restore, _, _}, from = From}, ok, State) ->
+    Site = z_context:site(State#state.context),
+    Pid = z_proc:spawn_md(fun() ->
+        %% Who asked for this may not be there any more.
+        receive
+            {tell, Asked, Ref} -> Asked ! {Ref, z_sites_manager:restart(Site)}
+        after ?TIMEOUT ->
+            z_sites_manager:restart(Site)
+        end
+    end),
+    gen_server:reply(From, {restarting, Pid}),
+    State#state{job = undefined};
+ended(#job{task = Task, from = From}, Result, State) ->
+    From =:= undefined orelse gen_server:reply(From, reason(Result)),
+    State#state{job = undefined, retry_at = retry_at(Task, Result, State)}.
+
+retry_at({backup, nightly, _, _}, {error, Kind, _}, _) when Kind =/= in_progress ->
+    erlang:monotonic_time(second) + ?RETRY;
+retry_at(_, _, State) ->
+    State#state.retry_at.
+
+%% What a shell shows with `~p'.
+reason(ok) -> ok;
+reason({error, Kind, _}) when Kind =:= in_progress; Kind =:= unknown_backup -> {error, Kind};
+reason({error, Kind, Message}) -> {error, {Kind, Message}}.
+
+shown(undefined) ->
+    undefined;
+shown(#job{task = Task, started = Started, progress = Progress}) ->
+    #{kind => kind(Task), started => Started, progress => Progress}.
+
+kind(Task) when is_atom(Task) -> Task;
+kind(Task) -> element(1, Task).
+
+ensure_queue(Name) ->
+    case jobs:queue_info(Name) of
+        undefined -> jobs:add_queue(Name, [{regulators, [{counter, [{limit, 1}]}]}]);
+        {queue, _} -> ok
+    end.
+
+%% The revision log
+
+%% @doc Makes the tables of the revision log, or what they lack.
+-spec manage_schema(install | {upgrade, integer()}, z:context()) -> ok.
+manage_schema(Version, Context) ->
+    backup_revision_schema:install(Version, Context).
+
+%% @doc A page is about to be deleted.
+-spec observe_rsc_delete(#rsc_delete{}, z:context()) -> ok.
+observe_rsc_delete(Delete, Context) ->
+    backup_revision_log:rsc_delete(Delete, Context).
+
+%% @doc A page was made, changed or deleted.
+-spec observe_rsc_update_done(#rsc_update_done{}, z:context()) -> ok.
+observe_rsc_update_done(Done, Context) ->
+    backup_revision_log:rsc_update_done(Done, Context).
+
+%% @doc A connection was made.
+-spec observe_edge_insert(#edge_insert{}, z:context()) -> ok.
+observe_edge_insert(Edge, Context) ->
+    backup_revision_log:edge_insert(Edge, Context).
+
+%% @doc A connection was broken.
+-spec observe_edge_delete(#edge_delete{}, z:context()) -> ok.
+observe_edge_delete(Edge, Context) ->
+    backup_revision_log:edge_delete(Edge, Context).
+
+%% @doc The medium of a page was added, changed or taken away.
+-spec observe_media_update_done(#media_update_done{}, z:context()) -> ok.
+observe_media_update_done(Done, Context) ->
+    backup_revision_log:media_update_done(Done, Context).
+
+%% @doc Takes in a page that was saved to a file.
+-spec observe_rsc_upload(#rsc_upload{}, z:context()) -> {ok, m_rsc:resource_id()} | {error, term()}.
+observe_rsc_upload(Upload, Context) ->
+    backup_rsc_upload:upload(Upload, Context).
+
+%% @doc The search for deleted pages.
+-spec observe_search_query(#search_query{}, z:context()) -> #search_result{} | undefined.
+observe_search_query(Query, Context) ->
+    m_backup_revision:search_query(Query, Context).
+
+%% @doc Deletes the revisions that are kept no longer.
+-spec observe_tick_24h(tick_24h, z:context()) -> term().
+observe_tick_24h(tick_24h, Context) ->
+    backup_revision_prune:run(Context).

@@ -47,13 +47,13 @@ pg_dump(Dir, Name, Script) ->
     ok = file:change_mode(Path, 8#755),
     #{user => "nobody", dbname => "nothing", pg_dump => Path}.
 
-%% @doc Shell commands that print a whole dump, with other commands in the middle of it.
+%% @doc Shell commands that print a whole dump, with other commands among the rows of its table.
 -spec dump(iodata()) -> iodata().
 dump(Middle) ->
     [
-        "printf -- '--\\n-- PostgreSQL database dump\\n--\\n\\nCREATE TABLE t (id int);\\n'\n",
+        "printf -- '--\\n-- PostgreSQL database dump\\n--\\n\\nCOPY t FROM stdin;\\n'\n",
         Middle,
-        "\nprintf -- '\\n--\\n-- PostgreSQL database dump complete\\n--\\n\\n'\n"
+        "\nprintf -- '\\n\\\\.\\n--\\n-- PostgreSQL database dump complete\\n--\\n\\n'\n"
     ].
 
 %% @doc The files of a folder with their contents, without the lock, which has no content. A folder that

@@ -109,11 +109,11 @@ round_trip(#{media_dir := Media} = Site, Encryption, Decrypt, Config) ->
 
 proven(Part, File, Encryption, Entries) ->
     #{part => Part, file => File, ok => true, encryption => Encryption, contents => Entries,
-      problem => undefined, kind => undefined, note => undefined}.
+      problem => undefined, kind => undefined, note => undefined, rehearsed => undefined}.
 
 without_bytes({ok, #{backups := Backups} = Result}) ->
     {ok, Result#{backups := [
-        Backup#{parts := [Part#{contents := Entries} || #{contents := #{entries := Entries}} = Part <- Parts]}
+        (maps:remove(timestamp, Backup))#{parts := [Part#{contents := Entries} || #{contents := #{entries := Entries}} = Part <- Parts]}
      || #{parts := Parts} = Backup <- Backups
     ]}}.
 

@@ -5,7 +5,7 @@
 -include_lib("stdlib/include/assert.hrl").
 
 -export([all/0, suite/0, init_per_suite/1, end_per_suite/1, init_per_testcase/2]).
--export([round_trip/1, only_the_schema/1, wrong_password/1, server_that_is_down/1, schema_that_is_missing/1]).
+-export([round_trip/1, restore/1, drill/1, only_the_schema/1, wrong_password/1, server_that_is_down/1, schema_that_is_missing/1]).
 
 suite() ->
     [{timetrap, {minutes, 2}}].
@@ -61,6 +61,32 @@ round_trip(Config) ->
     psql(Dir, ["drop schema ", quoted(?config(schema, Config)), " cascade;"]),
     psql(Dir, zlib:gunzip(Packed)),
     ?assertEqual(Before, psql(Dir, Rows)).
+
+%% The database comes back with the files, in place.
+restore(Config) ->
+    Dir = ?config(dir, Config),
+    Site = test_site:new(Dir, #{database => ?config(database, Config), encryption => #{password => "secret"}}),
+    {ok, _} = run(zbackup:backup(Site)),
+    Rows = ["select count(*), sum(hashtext(id || title)) from ", quoted(?config(schema, Config)), ".rsc;"],
+    Before = psql(Dir, Rows),
+    psql(Dir, ["delete from ", quoted(?config(schema, Config)), ".rsc where id > 7;"]),
+    {ok, Job} = zbackup:restore(Site, <<"recent">>),
+    {{ok, Report}, Phases} = zbackup:await(Job, fun(#{phase := Phase}, Seen) -> [Phase | Seen] end, []),
+    ?assert(lists:member(load, Phases)),
+    ?assertMatch(#{tables := [#{name := <<"rsc">>, rows := 5000}]}, Report),
+    ?assertMatch(#{restored := [#{piece := database, entries := 5000} | _]}, Report),
+    ?assertEqual(Before, psql(Dir, Rows)).
+
+%% The restore is rehearsed on the real server, which is as before afterwards.
+drill(Config) ->
+    Dir = ?config(dir, Config),
+    Site = test_site:new(Dir, #{database => ?config(database, Config)}),
+    {ok, _} = run(zbackup:backup(Site)),
+    psql(Dir, ["delete from ", quoted(?config(schema, Config)), ".rsc where id > 7;"]),
+    {ok, #{ok := true, backups := [#{parts := [#{rehearsed := Tables} | _]}]}} =
+        run(zbackup:verify(Site, [], #{drill => true})),
+    ?assertEqual([#{name => <<"rsc">>, rows => 5000}], Tables),
+    ?assertEqual(<<"7\n">>, psql(Dir, ["select count(*) from ", quoted(?config(schema, Config)), ".rsc;"])).
 
 only_the_schema(Config) ->
     Dir = ?config(dir, Config),

@@ -1,7 +1,8 @@
 //! The command line.
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
+use zbackup_core::restore;
 
 /// Backup, proof and recovery of a Zotonic site, on a machine with or without Zotonic.
 ///
@@ -49,6 +50,10 @@ pub(crate) enum Command {
         /// asked for
         #[arg(long, value_name = "FILE")]
         password_file: Option<PathBuf>,
+        /// Rehearse the restore too: load each dump into the server of SITE.TOML, in a transaction that is
+        /// rolled back
+        #[arg(long, requires = "config")]
+        drill: bool,
         /// Print the result for a program to read
         #[arg(long)]
         json: bool,
@@ -80,6 +85,45 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Delete the revisions of pages that are kept no longer
+    PruneRevisions {
+        /// The site: its database, and how long revisions are kept
+        #[arg(long, value_name = "SITE.TOML")]
+        config: PathBuf,
+        /// Only count them
+        #[arg(long)]
+        dry_run: bool,
+        /// Print the result for a program to read
+        #[arg(long)]
+        json: bool,
+    },
+    /// Bring a site back from a backup
+    ///
+    /// All of the backup is proven first. Then the database is replaced in one transaction, and files are
+    /// moved into their places. Until that transaction is done the site is as it was, whatever happens;
+    /// files that are not in the backup stay. A restore that was interrupted after it is completed by the
+    /// next command on the site.
+    Restore {
+        /// Which one; "recent" is the newest
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// The site: where its things belong
+        #[arg(long, value_name = "SITE.TOML")]
+        config: PathBuf,
+        /// Only these: database, files, config, security
+        #[arg(long, value_delimiter = ',', value_name = "PIECES")]
+        only: Vec<Piece>,
+        /// The file with the password of an encrypted backup. Without it: that of SITE.TOML, else it is
+        /// asked for
+        #[arg(long, value_name = "FILE")]
+        password_file: Option<PathBuf>,
+        /// Do not ask before it begins
+        #[arg(long)]
+        yes: bool,
+        /// Print the result for a program to read
+        #[arg(long, requires = "yes")]
+        json: bool,
+    },
     /// Decrypt one file of a backup
     ///
     /// The output appears when all of the file has authenticated, and only then. Unpack it with
@@ -99,6 +143,26 @@ pub(crate) enum Command {
     },
 }
 
+/// What to restore.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Piece {
+    Database,
+    Files,
+    Config,
+    Security,
+}
+
+impl From<Piece> for restore::Piece {
+    fn from(piece: Piece) -> Self {
+        match piece {
+            Piece::Database => Self::Database,
+            Piece::Files => Self::Files,
+            Piece::Config => Self::Config,
+            Piece::Security => Self::Security,
+        }
+    }
+}
+
 /// Which backups are meant.
 #[derive(clap::Args)]
 #[group(required = true, multiple = false)]
@@ -115,10 +179,13 @@ impl Command {
     /// Whether a program reads the output.
     pub(crate) fn is_json(&self) -> bool {
         match self {
-            Self::Backup { json, .. } | Self::List { json, .. } | Self::Verify { json, .. } => {
-                *json
-            }
-            Self::Push { json, .. } | Self::Pull { json, .. } => *json,
+            Self::Backup { json, .. }
+            | Self::List { json, .. }
+            | Self::Verify { json, .. }
+            | Self::Push { json, .. }
+            | Self::Pull { json, .. }
+            | Self::Restore { json, .. }
+            | Self::PruneRevisions { json, .. } => *json,
             Self::Decrypt { .. } => false,
         }
     }

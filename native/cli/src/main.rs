@@ -18,7 +18,7 @@ use zbackup_core::secret::{Password, Secret};
 use zbackup_core::site::{self, Site, TimeZone};
 use zbackup_core::stream::{Encryption, decrypt_file, decrypted_name};
 use zbackup_core::verify::{self, Verified};
-use zbackup_core::{backup, list, offsite, priority};
+use zbackup_core::{backup, list, offsite, priority, restore, revisions};
 
 /// Everything was done.
 const DONE: u8 = 0;
@@ -118,7 +118,7 @@ fn run(args: &Args, cancel: Cancel) -> Result<u8> {
                 print(&show::json(&report))?;
             } else {
                 print(&show::report(&report))?;
-                tell(&show::warnings(&report));
+                tell(&show::notes(&report.warnings, &report.skipped));
             }
             Ok(DONE)
         }
@@ -128,6 +128,7 @@ fn run(args: &Args, cancel: Cancel) -> Result<u8> {
             json,
         } => {
             let (folder, site) = folder(from)?;
+            settle(site.as_ref(), &monitor)?;
             let (listing, place) = if *is_offsite {
                 let store = offsite_of(site.as_ref())?;
                 (offsite::list(store, &monitor)?, "the offsite store".into())
@@ -146,20 +147,21 @@ fn run(args: &Args, cancel: Cancel) -> Result<u8> {
             names,
             from,
             password_file,
+            drill,
             json,
         } => {
             let (folder, site) = folder(from)?;
-            let password = match (password_file, &site) {
-                (Some(file), _) => Some(Password::from_file(file)?),
-                (None, Some(site)) => site.password()?,
-                (None, None) => None,
-            };
-            let prove =
-                |password: Option<&Password>| verify::run(&folder, names, password, &monitor);
-            let verified = match prove(password.as_ref()) {
-                Err(Error::PasswordRequired(file)) => prove(Some(&ask_password(file)?)),
-                other => other,
-            }?;
+            settle(site.as_ref(), &monitor)?;
+            let database = site.as_ref().and_then(|site| site.database.as_ref());
+            if *drill && database.is_none() {
+                return Err(Error::Usage(
+                    "--drill needs a server: add [database] to the site".into(),
+                ));
+            }
+            let drill = database.filter(|_| *drill);
+            let verified = with_password(password_file.as_deref(), site.as_ref(), |password| {
+                verify::run(&folder, names, password, drill, &monitor)
+            })?;
             drop(monitor);
             print(&if *json {
                 show::json(&verified)
@@ -174,6 +176,7 @@ fn run(args: &Args, cancel: Cancel) -> Result<u8> {
             json,
         } => {
             let site = read_site(config)?;
+            settle(Some(&site), &monitor)?;
             let options = offsite::PushOptions {
                 names: names.clone(),
                 parts: Vec::new(),
@@ -196,6 +199,7 @@ fn run(args: &Args, cancel: Cancel) -> Result<u8> {
             json,
         } => {
             let site = read_site(config)?;
+            settle(Some(&site), &monitor)?;
             let password = site.password()?;
             let options = offsite::PullOptions {
                 names: names.clone(),
@@ -212,6 +216,55 @@ fn run(args: &Args, cancel: Cancel) -> Result<u8> {
                 tell(&show::offsite_notes(&pulled.warnings, &pulled.problems));
             }
             Ok(offsite_verdict(&pulled.problems))
+        }
+        Command::PruneRevisions {
+            config,
+            dry_run,
+            json,
+        } => {
+            let site = read_site(config)?;
+            let database = site.database.ok_or_else(revisions::no_database)?;
+            let options = revisions::Options {
+                dry_run: *dry_run,
+                now: None,
+            };
+            let pruned = revisions::prune(&database, &site.revisions, options, &monitor)?;
+            print(&if *json {
+                show::json(&pruned)
+            } else {
+                show::pruned(&pruned)
+            })?;
+            Ok(if pruned.is_complete() { DONE } else { FAILED })
+        }
+        Command::Restore {
+            name,
+            config,
+            only,
+            password_file,
+            yes,
+            json,
+        } => {
+            let site = read_site(config)?;
+            settle(Some(&site), &monitor)?;
+            let only: Vec<restore::Piece> = only.iter().map(|piece| (*piece).into()).collect();
+            let plan = restore::plan(&site, name, &only)?;
+            if !*yes && !confirm(&show::plan(&plan, &site)?)? {
+                tell("nothing was changed\n");
+                return Ok(FAILED);
+            }
+            // The one that was agreed to, also when "recent" is another by now.
+            let name = plan.backup.name.as_str();
+            let report = with_password(password_file.as_deref(), Some(&site), |password| {
+                restore::run(&site, name, &only, password, &monitor)
+            })?;
+            drop(monitor);
+            if *json {
+                print(&show::json(&report))?;
+            } else {
+                print(&show::restored(&report))?;
+                tell(&show::notes(&report.warnings, &report.skipped));
+            }
+            Ok(DONE)
         }
         Command::Decrypt {
             file,
@@ -289,6 +342,51 @@ fn folder(from: &Where) -> Result<(PathBuf, Option<Site>)> {
         (None, Some(dir)) => Ok((dir.clone(), None)),
         (None, None) => Err(Error::Usage("give --config or --dir".into())),
     }
+}
+
+/// Completes or takes back a restore of the site that was interrupted.
+fn settle(site: Option<&Site>, monitor: &Monitor) -> Result<()> {
+    let settled = site
+        .map(|site| restore::settle(site, monitor))
+        .transpose()?;
+    if let Some(settled) = settled.flatten() {
+        tell(&show::notes(&[settled.warning()], &settled.skipped));
+    }
+    Ok(())
+}
+
+/// Does what may need the password: with that of the file, or of the site, else with one that is asked
+/// for.
+fn with_password<T>(
+    file: Option<&Path>,
+    site: Option<&Site>,
+    work: impl Fn(Option<&Password>) -> Result<T>,
+) -> Result<T> {
+    let password = match (file, site) {
+        (Some(file), _) => Some(Password::from_file(file)?),
+        (None, Some(site)) => site.password()?,
+        (None, None) => None,
+    };
+    match work(password.as_ref()) {
+        Err(Error::PasswordRequired(file)) => work(Some(&ask_password(file)?)),
+        other => other,
+    }
+}
+
+/// Asks on the terminal whether to go on.
+fn confirm(question: &str) -> Result<bool> {
+    use std::io::{BufRead, IsTerminal};
+    let input = std::io::stdin();
+    if !input.is_terminal() {
+        return Err(Error::Usage(
+            "there is no terminal to ask whether to go on: use --yes".into(),
+        ));
+    }
+    tell(&format!("{question}Go on? [y/N] "));
+    let mut answer = String::new();
+    signal::while_asking(|| input.lock().read_line(&mut answer))
+        .map_err(|error| Error::Usage(format!("no answer could be read: {error}")))?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes" | "Yes"))
 }
 
 /// Asks for the password on the terminal, without showing it.

@@ -5,10 +5,14 @@ use serde::Serialize;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
+use zbackup_core::archive::Skipped;
 use zbackup_core::backup::Report;
+use zbackup_core::error::Result;
 use zbackup_core::list::{Listed, Listing};
 use zbackup_core::offsite::{Problem, Pulled, Pushed};
-use zbackup_core::site::TimeZone;
+use zbackup_core::restore::{self, Piece, Plan};
+use zbackup_core::revisions::{Pruned, Rule};
+use zbackup_core::site::{Site, TimeZone};
 use zbackup_core::stream::Encryption;
 use zbackup_core::time::local;
 use zbackup_core::verify::{Verified, VerifiedPart};
@@ -45,20 +49,70 @@ pub(crate) fn report(report: &Report) -> String {
     out
 }
 
-/// What a person should look at, though the backup was made.
-pub(crate) fn warnings(report: &Report) -> String {
+/// What a person should look at, though all is done.
+pub(crate) fn notes(warnings: &[String], skipped: &[Skipped]) -> String {
     let mut out = String::new();
-    for warning in &report.warnings {
+    for warning in warnings {
         out += &format!("zbackup: warning: {warning}\n");
     }
-    for skipped in report.skipped.iter().take(MOST_LINES) {
+    for skipped in skipped.iter().take(MOST_LINES) {
         out += &format!(
-            "zbackup: warning: not as on the disk: {:?}: {}\n",
+            "zbackup: warning: not the same on the disk and in the backup: {:?}: {}\n",
             skipped.path, skipped.reason
         );
     }
-    if let Some(more @ 1..) = report.skipped.len().checked_sub(MOST_LINES) {
+    if let Some(more @ 1..) = skipped.len().checked_sub(MOST_LINES) {
         out += &format!("zbackup: warning: … and {more} more (all are in the output of --json)\n");
+    }
+    out
+}
+
+/// What a restore would do, for a person to agree to.
+pub(crate) fn plan(plan: &Plan, site: &Site) -> Result<String> {
+    let backup = &plan.backup;
+    let zone = site.time_zone()?;
+    let made = local(backup.timestamp, &zone);
+    let mut out = format!("restoring {} of {made}, into this site:\n", backup.name);
+    for piece in &plan.pieces {
+        out += &match (piece, &site.database) {
+            (Piece::Database, Some(database)) => format!(
+                "  the schema {} of the database {} at {}:{} is replaced\n",
+                database.schema, database.dbname, database.host, database.port
+            ),
+            (Piece::Database, None) => String::new(),
+            (Piece::Files, _) => {
+                let media = site.media_dir.as_deref().unwrap_or(Path::new(""));
+                let older = backup.files_timestamp.map_or_else(String::new, |time| {
+                    format!(" (the files are of {})", local(time, &zone))
+                });
+                format!(
+                    "  media files in {} are replaced{older}; others stay\n",
+                    media.display()
+                )
+            }
+            (Piece::Config, _) => "  configuration files are replaced; others stay\n".into(),
+            (Piece::Security, _) => "  security files are replaced; others stay\n".into(),
+        };
+    }
+    Ok(out)
+}
+
+pub(crate) fn restored(report: &restore::Report) -> String {
+    let mut out = format!("{} is restored\n", report.backup.name);
+    for restored in &report.restored {
+        let what = match restored.piece {
+            Piece::Database => format!(
+                "{} rows in {} tables",
+                restored.entries,
+                report.tables.len()
+            ),
+            _ => format!("{} files and folders", restored.entries),
+        };
+        out += &format!(
+            "  {:<14} {what}, {}\n",
+            restored.piece.name(),
+            HumanBytes(restored.bytes)
+        );
     }
     out
 }
@@ -224,7 +278,42 @@ fn found(part: &VerifiedPart) -> String {
     let note = part
         .note
         .map_or_else(String::new, |note| format!("\n{:17}note: {note}", ""));
-    format!("{how}, {inside}{note}")
+    let rehearsed = part.rehearsed.as_ref().map_or_else(String::new, |tables| {
+        let rows: u64 = tables.iter().map(|table| table.rows).sum();
+        format!(
+            "\n{:17}its restore was rehearsed: {rows} rows in {} tables, rolled back",
+            "",
+            tables.len()
+        )
+    });
+    format!("{how}, {inside}{rehearsed}{note}")
+}
+
+pub(crate) fn pruned(pruned: &Pruned) -> String {
+    let done = if pruned.dry_run {
+        "would be deleted"
+    } else {
+        "deleted"
+    };
+    let mut out = String::new();
+    for rule in &pruned.rules {
+        let what = match rule.rule {
+            Rule::Revisions => "revisions",
+            Rule::UserRevisions => "revisions of users",
+            Rule::DeletedUsers => "revisions of deleted users",
+            Rule::MediumLog => "deleted media",
+            Rule::EdgeLog => "connections",
+        };
+        out += &format!(
+            "{what:<27} older than {} UTC: {} {done}\n",
+            local(rule.before, &TimeZone::UTC),
+            rule.deleted
+        );
+        if let Some(problem) = &rule.problem {
+            out += &format!("  and then it failed: {problem}\n");
+        }
+    }
+    out
 }
 
 /// Whether others than its owner can read a file.

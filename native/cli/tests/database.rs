@@ -621,7 +621,7 @@ fn a_large_dump_passes_through() {
     let data = site.path("data");
     write(&data, noise(8 << 20, 3));
     site.fake_dump(&format!(
-        "printf -- '--\\n-- PostgreSQL database dump\\n--\\n'; base64 '{}'; printf -- '\\n--\\n-- PostgreSQL database dump complete\\n--\\n'",
+        "printf -- '--\\n-- PostgreSQL database dump\\n--\\nCOPY t FROM stdin;\\n'; base64 '{}'; printf -- '\\\\.\\n--\\n-- PostgreSQL database dump complete\\n--\\n'",
         data.display()
     ));
     site.encrypt(true);
@@ -644,7 +644,7 @@ fn a_large_dump_passes_through() {
     );
     decrypt.wait(PATIENCE).good();
     sh(
-        "gunzip <\"$1\" | sed '1,3d' | head -n -4 | base64 -d | cmp - \"$2\"",
+        "gunzip <\"$1\" | sed '1,4d' | head -n -4 | base64 -d | cmp - \"$2\"",
         &[&out, &data],
     )
     .good();

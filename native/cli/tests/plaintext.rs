@@ -51,8 +51,8 @@ fn watch(encrypted: bool) -> (Site, Seen) {
     write(&site.path("priv/zotonic_site.config"), marked(400_000, 23));
     write(&site.path("table"), marked(2 << 20, 24));
     site.fake_dump(&format!(
-        "cat \"$PGPASSFILE\" >/dev/null; printf -- '--\\n-- PostgreSQL database dump\\n--\\n'; cat '{}'; \
-         printf -- '\\n--\\n-- PostgreSQL database dump complete\\n--\\n'",
+        "cat \"$PGPASSFILE\" >/dev/null; printf -- '--\\n-- PostgreSQL database dump\\n--\\nCOPY t FROM stdin;\\n'; \
+         cat '{}'; printf -- '\\n\\\\.\\n--\\n-- PostgreSQL database dump complete\\n--\\n'",
         site.path("table").display()
     ));
     site.set_database(&format!(

@@ -1,18 +1,21 @@
 //! Makes a backup of a site: database, configuration, media.
 
 use crate::archive::{Packer, Skipped, measure};
-use crate::catalog::{BackupFolder, BackupName, Entry, Part, PartName, StoredPart};
+use crate::catalog::{BackupFolder, BackupName, Catalog, Entry, Part, PartName, StoredPart};
 use crate::database;
+use crate::durable::real;
 use crate::error::{Error, Result};
 use crate::progress::{Monitor, Phase};
+use crate::restore;
+use crate::room;
 use crate::schedule;
-use crate::site::Site;
+use crate::site::{Site, config_name};
 use crate::stream::{Effort, Sealer, StreamWriter};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::Serialize;
 use std::collections::HashMap;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// What kind of backup to make.
@@ -81,8 +84,11 @@ pub fn run(site: &Site, options: Options, monitor: &Monitor) -> Result<Report> {
     }
 
     let folder = BackupFolder::open(&site.backup_dir)?;
+    let settled = restore::settle_in(site, &folder, monitor)?;
     let (catalog, aside) = folder.catalog()?;
     monitor.check()?;
+    let media_size = media.map(|media| measure(media, monitor)).transpose()?;
+    room::check(&site.backup_dir, needed(site, &catalog, media_size))?;
     let sealer = password.as_ref().map(Sealer::new).transpose()?;
     let mut making = Making {
         folder: &folder,
@@ -94,6 +100,10 @@ pub fn run(site: &Site, options: Options, monitor: &Monitor) -> Result<Report> {
         skipped: Vec::new(),
         warnings: Vec::new(),
     };
+    if let Some(settled) = settled {
+        making.warnings.push(settled.warning());
+        making.skipped.extend(settled.skipped);
+    }
     if let Some(aside) = aside {
         making.warnings.push(format!(
             "backup.json was damaged; it is kept as {} and a new list was begun",
@@ -130,8 +140,7 @@ pub fn run(site: &Site, options: Options, monitor: &Monitor) -> Result<Report> {
         .transpose()?;
     let files = media
         .map(|media| {
-            let size = measure(media, monitor)?;
-            making.part(Part::Files, Some(size), |out, making| {
+            making.part(Part::Files, media_size, |out, making| {
                 let mut packer = Packer::new(out, making.monitor);
                 packer.folder(media, b"")?;
                 making.skipped.extend(packer.finish()?);
@@ -239,6 +248,21 @@ pub(crate) fn millis(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// How much room a backup takes, as far as one can tell before it is made: as much as the last one of each
+/// part, of the media not more than there is now. The first time half of the media, since much of it may
+/// compress.
+fn needed(site: &Site, catalog: &Catalog, media_size: Option<u64>) -> u64 {
+    let (entries, _) = catalog.entries();
+    let last = |part| {
+        let stored = entries.iter().find_map(|entry| entry.part(part))?;
+        let there = site.backup_dir.join(stored.file.as_str()).metadata();
+        stored.size.or_else(|| Some(there.ok()?.len()))
+    };
+    let database = site.database.as_ref().and_then(|_| last(Part::Database));
+    let files = media_size.map(|now| last(Part::Files).map_or(now / 2, |last| last.min(now)));
+    database.unwrap_or(0) + files.unwrap_or(0)
+}
+
 /// The configuration files, each with its name in the archive: `config-<site>/config/priv/<file>` or
 /// `config-<site>/config/config.d/…`. That they and the security folder are there is known before the
 /// long work begins.
@@ -269,24 +293,6 @@ fn config_files(site: &Site) -> Result<Vec<(PathBuf, String)>> {
     Ok(files)
 }
 
-/// Where a configuration file is stored: below `config.d/` when that is where it is from, else in
-/// `priv/`.
-fn config_name(path: &Path) -> Option<String> {
-    let mut names: Vec<&str> = Vec::new();
-    for component in path.components() {
-        match component {
-            Component::ParentDir => drop(names.pop()),
-            Component::Normal(name) => names.push(name.to_str()?),
-            _ => {}
-        }
-    }
-    let (file, folders) = names.split_last()?;
-    Some(match folders.iter().rposition(|name| *name == "config.d") {
-        Some(at) => names[at..].join("/"),
-        None => format!("priv/{file}"),
-    })
-}
-
 /// A backup folder inside of the media folder would be backed up with it, and grow every night.
 fn outside(backups: &Path, media: &Path) -> Result<()> {
     let media_real = media
@@ -300,14 +306,4 @@ fn outside(backups: &Path, media: &Path) -> Result<()> {
         )));
     }
     Ok(())
-}
-
-/// Where a path leads, also one whose last folders are not there yet.
-fn real(path: &Path) -> PathBuf {
-    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let found = absolute.ancestors().find_map(|above| {
-        let rest = absolute.strip_prefix(above).ok()?;
-        Some(above.canonicalize().ok()?.join(rest))
-    });
-    found.unwrap_or(absolute)
 }

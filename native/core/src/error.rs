@@ -51,7 +51,7 @@ pub enum Error {
     /// The request or the configuration asks for something that cannot be.
     #[error("{0}")]
     Usage(String),
-    /// `pg_dump` could not make a whole dump.
+    /// `pg_dump` could not make a whole dump, or the database does not take one.
     #[error("{0}")]
     Database(String),
     /// Not enough room on a disk for what is about to be written, in bytes.
@@ -68,6 +68,20 @@ pub enum Error {
         /// How much there is.
         free: u64,
     },
+    /// A restore is decided, and its files could not all be moved to their places.
+    #[error(
+        "the restore of {backup} is done but for files that could not be moved to their places: {source}; \
+         when that is mended, the next restore or backup of the site completes it"
+    )]
+    Unfinished {
+        /// The backup.
+        backup: String,
+        /// What went wrong.
+        source: Box<Error>,
+    },
+    /// The server was told to make a restored database final, and did not answer.
+    #[error("{0}")]
+    Undecided(String),
     /// The offsite store, or the way to it.
     #[error("{message}")]
     Offsite {
@@ -121,7 +135,7 @@ pub enum ErrorKind {
     NoSpace,
     /// A wrong request or configuration.
     Usage,
-    /// The database could not be dumped.
+    /// The database could not be dumped or restored.
     Database,
     /// The offsite store cannot be reached, or is not well.
     Unreachable,
@@ -171,9 +185,10 @@ impl Error {
             Self::UnknownBackup { .. } => ErrorKind::UnknownBackup,
             Self::Exists(_) => ErrorKind::Exists,
             Self::Usage(_) => ErrorKind::Usage,
-            Self::Database(_) => ErrorKind::Database,
+            Self::Database(_) | Self::Undecided(_) => ErrorKind::Database,
             Self::Internal(_) => ErrorKind::Internal,
             Self::NoRoom { .. } => ErrorKind::NoSpace,
+            Self::Unfinished { source, .. } => source.kind(),
             Self::Offsite { kind, .. } => *kind,
             Self::Pushing(_) => ErrorKind::InProgress,
             Self::Io { source, .. } => match source.kind() {

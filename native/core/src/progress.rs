@@ -19,6 +19,12 @@ pub enum Phase {
     Files,
     /// Proving stored files.
     Verify,
+    /// Unpacking files beside their place.
+    Unpack,
+    /// Loading a dump into the database.
+    Load,
+    /// Moving unpacked files into their place.
+    Place,
     /// Uploading to the offsite store.
     Upload,
     /// Downloading from it.
@@ -117,6 +123,14 @@ impl Monitor {
     #[must_use]
     pub fn silent() -> Self {
         Self::new(Arc::new(NoProgress), Cancel::default())
+    }
+
+    /// The same job, which cannot be cancelled any more.
+    pub(crate) fn without_cancel(&self) -> Self {
+        Self {
+            cancel: Cancel::default(),
+            ..self.clone()
+        }
     }
 
     /// A phase begins, of `total` bytes where that is known.

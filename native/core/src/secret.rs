@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use serde::Deserialize;
 use std::fmt;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 use zeroize::Zeroizing;
 
 /// Bytes that must not be seen: `Debug` hides them and dropping wipes them.
@@ -36,9 +37,28 @@ impl<'de> Deserialize<'de> for Secret {
     }
 }
 
+/// A key that a password becomes.
+pub(crate) type Key = Zeroizing<[u8; 32]>;
+
 /// The password that backups are encrypted with. Never empty.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Password(Secret);
+#[derive(Debug, Clone)]
+pub struct Password {
+    secret: Secret,
+    /// The key that was last derived from it, with the salt and costs of that: it takes a while, and the
+    /// files of one backup have the same.
+    derived: Arc<Mutex<Option<Derived>>>,
+}
+
+struct Derived {
+    how: Vec<u8>,
+    key: Key,
+}
+
+impl fmt::Debug for Derived {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Derived(…)")
+    }
+}
 
 impl Password {
     /// # Errors
@@ -49,7 +69,10 @@ impl Password {
                 "the encryption password is empty: set one".into(),
             ));
         }
-        Ok(Self(secret))
+        Ok(Self {
+            secret,
+            derived: Arc::default(),
+        })
     }
 
     /// Reads the first and only line of a password file; the line break at its end is not part of it.
@@ -79,13 +102,32 @@ impl Password {
                 path.display()
             )));
         }
-        Ok(Self(Secret(secret)))
+        Self::new(Secret(secret))
+    }
+
+    /// The key that `derive` makes of it with the salt and the costs `how`.
+    ///
+    /// # Errors
+    /// Of `derive`.
+    pub(crate) fn key(&self, how: &[u8], derive: impl FnOnce() -> Result<Key>) -> Result<Key> {
+        let mut last = self.derived.lock().unwrap_or_else(PoisonError::into_inner);
+        match last.as_ref() {
+            Some(derived) if derived.how == how => Ok(derived.key.clone()),
+            _ => {
+                let key = derive()?;
+                *last = Some(Derived {
+                    how: how.to_vec(),
+                    key: key.clone(),
+                });
+                Ok(key)
+            }
+        }
     }
 
     /// The bytes of the password.
     #[must_use]
     pub fn expose(&self) -> &[u8] {
-        self.0.expose()
+        self.secret.expose()
     }
 }
 

@@ -2,11 +2,12 @@
 
 use crate::error::{Error, Result};
 use crate::offsite::Offsite;
+use crate::revisions::Retention;
 use crate::secret::{Password, Secret};
 pub use jiff::tz::TimeZone;
 use serde::Deserialize;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// A site and where its things are.
 #[derive(Debug, Clone, Deserialize)]
@@ -35,6 +36,9 @@ pub struct Site {
     /// Without it, backups are stored in the clear.
     #[serde(default)]
     pub encryption: Option<Encryption>,
+    /// How long revisions of pages are kept. Else as long as the manual says.
+    #[serde(default)]
+    pub revisions: Retention,
     /// Where copies of the backups go.
     #[serde(default)]
     pub offsite: Option<Offsite>,
@@ -63,6 +67,29 @@ pub struct Database {
     /// The command that dumps a database, when it is not `pg_dump` in the `PATH`.
     #[serde(default = "default_pg_dump")]
     pub pg_dump: PathBuf,
+    /// The command that loads a dump, when it is neither beside `pg_dump` nor in the `PATH`.
+    #[serde(default)]
+    pub psql: Option<PathBuf>,
+}
+
+impl Database {
+    /// The command that loads a dump: of the same version as the one that dumps, where that is said.
+    pub(crate) fn psql(&self) -> PathBuf {
+        const NAME: &str = "psql";
+        self.psql.clone().unwrap_or_else(|| {
+            let beside = self.pg_dump.with_file_name(NAME);
+            if is_path(&self.pg_dump) && beside.is_file() {
+                beside
+            } else {
+                NAME.into()
+            }
+        })
+    }
+}
+
+/// A bare name is looked for in the `PATH`.
+fn is_path(command: &Path) -> bool {
+    command.components().count() > 1
 }
 
 fn default_host() -> String {
@@ -141,15 +168,17 @@ impl Site {
             Some(Encryption::PasswordFile(path)) => Some(path),
             _ => None,
         };
-        // A bare name is looked for in the PATH.
-        let pg_dump = self.database.as_mut().map(|database| &mut database.pg_dump);
-        let pg_dump = pg_dump.filter(|command| command.components().count() > 1);
+        let commands = self
+            .database
+            .iter_mut()
+            .flat_map(|database| std::iter::once(&mut database.pg_dump).chain(&mut database.psql));
+        let commands = commands.filter(|command| is_path(command));
         std::iter::once(&mut self.backup_dir)
             .chain(&mut self.media_dir)
             .chain(&mut self.config_files)
             .chain(&mut self.security_dir)
             .chain(password_file)
-            .chain(pg_dump)
+            .chain(commands)
     }
 
     /// The password to encrypt with, when backups of this site are to be encrypted.
@@ -178,15 +207,41 @@ impl Site {
     /// # Errors
     /// `Usage` when there is no time zone of that name.
     pub fn time_zone(&self) -> Result<TimeZone> {
-        match &self.timezone {
-            None => Ok(TimeZone::system()),
-            Some(name) => TimeZone::get(name).map_err(|_| {
-                Error::Usage(format!(
-                    "there is no time zone \"{name}\": use a name like Europe/Amsterdam"
-                ))
-            }),
+        time_zone(self.timezone.as_deref())
+    }
+}
+
+/// The time zone of that name, else that of the machine.
+///
+/// # Errors
+/// `Usage` when there is no time zone of that name.
+pub fn time_zone(name: Option<&str>) -> Result<TimeZone> {
+    match name {
+        None => Ok(TimeZone::system()),
+        Some(name) => TimeZone::get(name).map_err(|_| {
+            Error::Usage(format!(
+                "there is no time zone \"{name}\": use a name like Europe/Amsterdam"
+            ))
+        }),
+    }
+}
+
+/// Where a configuration file is in an archive: below `config.d/` when that is where it is from, else in
+/// `priv/`.
+pub(crate) fn config_name(path: &Path) -> Option<String> {
+    let mut names: Vec<&str> = Vec::new();
+    for component in path.components() {
+        match component {
+            Component::ParentDir => drop(names.pop()),
+            Component::Normal(name) => names.push(name.to_str()?),
+            _ => {}
         }
     }
+    let (file, folders) = names.split_last()?;
+    Some(match folders.iter().rposition(|name| *name == "config.d") {
+        Some(at) => names[at..].join("/"),
+        None => format!("priv/{file}"),
+    })
 }
 
 /// Whether this is a key of TOML: what stands before another `=` may be a password.

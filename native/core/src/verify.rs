@@ -1,17 +1,20 @@
 //! Proves that stored backups are whole: the hash of each file, the authentication of its encryption,
 //! gzip, and the structure of what is inside.
 
-use crate::archive::{Contents, Incomplete, check_dump, check_tar};
-use crate::catalog::{Catalog, Entry, Part, PartName, StoredPart};
+use crate::archive::{Contents, check_tar};
+use crate::catalog::{
+    BackupFolder, BackupName, Catalog, Entry, Part, PartName, StoredPart, Verification,
+};
+use crate::database::{Purpose, TableRows, check_dump, check_script};
 use crate::error::{Error, ErrorKind, Result};
-use crate::hash::Sha256Hash;
+use crate::part_reader::PartReader;
 use crate::progress::{Monitor, Phase};
+use crate::restore;
 use crate::secret::Password;
-use crate::stream::{Encryption, StoredReader};
-use flate2::bufread::MultiGzDecoder;
+use crate::site::Database;
+use crate::stream::Encryption;
+use jiff::Timestamp;
 use serde::Serialize;
-use sha2::{Digest, Sha256};
-use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
 /// What was found out about a backup.
@@ -19,6 +22,8 @@ use std::path::Path;
 pub struct Verified {
     /// Its name.
     pub name: String,
+    /// When it was made, in seconds since 1970 (Unix time); nothing of an entry that cannot be used.
+    pub timestamp: Option<i64>,
     /// Whether every part of it is proven.
     pub ok: bool,
     /// Its parts.
@@ -46,9 +51,12 @@ pub struct VerifiedPart {
     pub kind: Option<ErrorKind>,
     /// What cannot be proven about it, though nothing is wrong.
     pub note: Option<&'static str>,
+    /// The tables that a rehearsal of its restore has loaded; none was asked for otherwise.
+    pub rehearsed: Option<Vec<TableRows>>,
 }
 
-/// Proves the backups of these names, or all of them.
+/// Proves the backups of these names, or all of them. With the database of the site for a `drill`, each
+/// dump that is proven is loaded there as a restore would, and then rolled back.
 ///
 /// # Errors
 /// `UnknownBackup`; `PasswordRequired`; `Io` and `Damaged` for the list itself; `Cancelled`. What is
@@ -57,6 +65,7 @@ pub fn run(
     folder: &Path,
     names: &[String],
     password: Option<&Password>,
+    drill: Option<&Database>,
     monitor: &Monitor,
 ) -> Result<Vec<Verified>> {
     let (entries, refused) = Catalog::load(folder)?.entries();
@@ -81,7 +90,11 @@ pub fn run(
     monitor.begin(Phase::Verify, Some(total))?;
     let mut all = Vec::new();
     for entry in entries {
-        all.push(backup(folder, entry, password, monitor)?);
+        let mut verified = backup(folder, entry.clone(), password, monitor)?;
+        if let Some(database) = drill {
+            rehearse(folder, &entry, password, database, &mut verified, monitor)?;
+        }
+        all.push(verified);
     }
     all.extend(
         refused
@@ -89,6 +102,7 @@ pub fn run(
             .filter(|refused| is_wanted(&refused.name))
             .map(|refused| Verified {
                 name: refused.name,
+                timestamp: None,
                 ok: false,
                 parts: Vec::new(),
                 problem: Some(refused.reason),
@@ -101,6 +115,41 @@ pub fn run(
 #[must_use]
 pub fn is_proven(all: &[Verified]) -> bool {
     !all.is_empty() && all.iter().all(|backup| backup.ok)
+}
+
+/// Keeps in the list what a proof came to, for whoever looks at the list later.
+///
+/// # Errors
+/// `InProgress` when another job has the folder for longer than some seconds; `Io`; `Damaged`.
+pub fn record(folder: &Path, all: &[Verified], at: Timestamp) -> Result<()> {
+    let open = BackupFolder::open_soon(folder)?;
+    let mut catalog = Catalog::load(folder)?;
+    let mut is_changed = false;
+    for verified in all {
+        let name = BackupName::try_from(verified.name.clone());
+        let (Ok(name), Some(timestamp)) = (name, verified.timestamp) else {
+            continue;
+        };
+        let verification = Verification {
+            at: at.as_second(),
+            ok: verified.ok,
+            problem: verified.problem_in_words(),
+        };
+        is_changed |= catalog.note_verified(&name, timestamp, verification)?;
+    }
+    if is_changed {
+        open.amend(&catalog)?;
+    }
+    Ok(())
+}
+
+impl Verified {
+    /// What is wrong with the backup or with the first part that is not proven.
+    #[must_use]
+    pub fn problem_in_words(&self) -> Option<String> {
+        let parts = self.parts.iter().filter_map(|part| part.problem.clone());
+        self.problem.clone().into_iter().chain(parts).next()
+    }
 }
 
 /// The error for a name that is not in the list.
@@ -152,8 +201,9 @@ fn once(
             problem: None,
             kind: None,
             note: None,
+            rehearsed: None,
         };
-        match prove(folder, entry, part, stored, password, monitor) {
+        match prove(folder, entry, part, stored, password, None, monitor) {
             Ok(proof) => {
                 verified.ok = true;
                 verified.encryption = Some(proof.encryption);
@@ -176,153 +226,78 @@ fn once(
         .then(|| "it has no parts: there is nothing to restore".to_owned());
     Ok(Verified {
         name: entry.name.to_string(),
+        timestamp: Some(entry.timestamp),
         ok: problem.is_none() && parts.iter().all(|part| part.ok),
         parts,
         problem,
     })
 }
 
-struct Proof {
-    encryption: Encryption,
-    contents: Contents,
-    note: Option<&'static str>,
+/// Loads the dump of a proven backup into the server, and has it rolled back.
+fn rehearse(
+    folder: &Path,
+    entry: &Entry,
+    password: Option<&Password>,
+    database: &Database,
+    verified: &mut Verified,
+    monitor: &Monitor,
+) -> Result<()> {
+    let proven = verified
+        .parts
+        .iter_mut()
+        .find(|part| part.part == Part::Database);
+    let Some((proven, stored)) = proven.filter(|part| part.ok).zip(entry.database.as_ref()) else {
+        return Ok(());
+    };
+    let length = folder.join(stored.file.as_str()).metadata();
+    monitor.begin(Phase::Load, length.ok().map(|length| length.len()))?;
+    let open = || PartReader::open(folder, entry, Part::Database, stored, password, monitor);
+    match open().and_then(|dump| restore::load(database, dump, Purpose::Drill, |_| Ok(()), monitor))
+    {
+        Ok(loaded) => proven.rehearsed = Some(loaded.tables),
+        Err(error @ (Error::Cancelled | Error::Internal(_))) => return Err(error),
+        Err(error) => {
+            proven.ok = false;
+            proven.kind = Some(error.kind());
+            proven.problem = Some(format!("its restore was rehearsed, and failed: {error}"));
+            verified.ok = false;
+        }
+    }
+    Ok(())
 }
 
-fn prove(
+/// What was proven of a part.
+pub(crate) struct Proof {
+    pub(crate) encryption: Encryption,
+    pub(crate) contents: Contents,
+    pub(crate) note: Option<&'static str>,
+}
+
+/// Proves a part of a backup: all of its file is read. A dump is to be of `schema`, where that is given.
+///
+/// # Errors
+/// `Damaged` and what else is wrong with it; `PasswordRequired`, `WrongPassword`, `Io`, `Cancelled`.
+pub(crate) fn prove(
     folder: &Path,
     entry: &Entry,
     part: Part,
     stored: &StoredPart,
     password: Option<&Password>,
+    schema: Option<&str>,
     monitor: &Monitor,
 ) -> Result<Proof> {
-    let path = folder.join(stored.file.as_str());
-    let reader = StoredReader::open(&path, password, monitor)?;
-    let encryption = reader.encryption();
-    if (encryption == Encryption::None) == stored.file.is_encrypted() {
-        return Err(Error::damaged(
-            &path,
-            if stored.file.is_encrypted() {
-                "it should be encrypted, and is not"
-            } else {
-                "it should not be encrypted, and is"
-            },
-        ));
-    }
-    let is_kept = part == Part::Files && entry.files_timestamp.is_some();
-    if encryption == Encryption::None && entry.is_encrypted && !is_kept {
-        return Err(Error::damaged(
-            &path,
-            "the backup is listed as encrypted, and this file is not",
-        ));
-    }
-    let sealed_as = reader.context();
-    if sealed_as.is_some_and(|context| context != part.context(&entry.name, entry.made_at(part))) {
-        return Err(Error::damaged(
-            &path,
-            format!("it is another backup's file, or of another time: not the {part} of this one"),
-        ));
-    }
-    let mut unpacked = Unpacked::new(reader);
-    let inside = match part {
-        Part::Database => check_dump(&mut unpacked),
-        Part::Config | Part::Files => check_tar(&mut unpacked),
+    let mut reader = PartReader::open(folder, entry, part, stored, password, monitor)?;
+    let inside = match (part, schema) {
+        (Part::Database, Some(schema)) => check_script(&mut reader, schema),
+        (Part::Database, None) => check_dump(&mut reader),
+        (Part::Config | Part::Files, _) => check_tar(&mut reader),
     };
-    let contents = inside.map_err(|incomplete| match incomplete {
-        Incomplete::Structure(reason) => Error::damaged(&path, reason),
-        Incomplete::Read(error) => match error.downcast::<Error>() {
-            Ok(own) => own,
-            Err(error) => Error::damaged(&path, format!("its gzip data is not right: {error}")),
-        },
-    })?;
-    let (outside, opened) = unpacked.finish(&path)?;
-    let matches = |hash: Sha256Hash| stored.sha256 == Some(hash);
-    let hash_fits = match stored.sha256 {
-        // A backup of only the database keeps what Zotonic's own module made.
-        None => !entry.is_ours() || is_kept,
-        // Zotonic's own module hashes before it encrypts.
-        Some(_) => matches(outside) || (encryption == Encryption::Z1 && matches(opened)),
-    };
-    if !hash_fits {
-        return Err(Error::damaged(
-            &path,
-            "its hash is not that of the backup: it was changed or replaced",
-        ));
-    }
-    let note = match encryption {
-        Encryption::Z1 => Some(
-            "encrypted in Zotonic's old format, which has no integrity: only the hash in backup.json \
-             and gzip's own check speak for it",
-        ),
-        _ if stored.sha256.is_none() => Some("the list has no hash of it"),
-        _ => None,
-    };
+    let contents = inside.map_err(|incomplete| incomplete.of(reader.path()))?;
+    let (encryption, note) = (reader.encryption(), reader.note());
+    reader.finish()?;
     Ok(Proof {
         encryption,
         contents,
         note,
     })
-}
-
-/// The inside of a stored file, unpacked; and the hash of it as it was packed.
-struct Unpacked {
-    decoder: MultiGzDecoder<BufReader<Hashed>>,
-}
-
-struct Hashed {
-    reader: StoredReader,
-    hasher: Sha256,
-    wanted: bool,
-}
-
-impl Unpacked {
-    fn new(reader: StoredReader) -> Self {
-        // Only then is the inside another file than the outside.
-        let wanted = reader.encryption() == Encryption::Z1;
-        Self {
-            decoder: MultiGzDecoder::new(BufReader::with_capacity(
-                256 << 10,
-                Hashed {
-                    reader,
-                    hasher: Sha256::new(),
-                    wanted,
-                },
-            )),
-        }
-    }
-
-    /// Reads what is left, and gives the hashes of the stored file and of what was in it.
-    fn finish(self, path: &Path) -> Result<(Sha256Hash, Sha256Hash)> {
-        let mut rest = self.decoder.into_inner();
-        loop {
-            let count = rest
-                .fill_buf()
-                .map_err(Error::io("cannot read", path))?
-                .len();
-            if count == 0 {
-                break;
-            }
-            rest.consume(count);
-        }
-        let hashed = rest.into_inner();
-        let outside = hashed.reader.finish()?.sha256;
-        let inside = Sha256Hash::of(hashed.hasher);
-        Ok((outside, if hashed.wanted { inside } else { outside }))
-    }
-}
-
-impl Read for Unpacked {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.decoder.read(buffer)
-    }
-}
-
-impl Read for Hashed {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.reader.read(buffer)?;
-        if self.wanted {
-            self.hasher.update(&buffer[..count]);
-        }
-        Ok(count)
-    }
 }

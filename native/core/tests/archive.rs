@@ -8,7 +8,10 @@
 mod common;
 
 use common::site::*;
-use common::{Scratch, cancelled_at_once, fed, noise, password, stdout, succeeded, tool, watched};
+#[cfg(target_os = "linux")]
+use common::unprivileged;
+use common::watched;
+use common::{Scratch, cancelled_at_once, fed, noise, password, stdout, succeeded, tool};
 use jiff::civil::date;
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::fs::{mkdirat, mknodat, openat};
@@ -163,22 +166,6 @@ fn what_is_no_file_is_skipped_and_reported() {
         listed(&archive),
         [&b"folder/"[..], b"z"].map(<[u8]>::to_vec).into()
     );
-}
-
-/// Runs on a thread that has the rights of its user, also where that is root.
-#[cfg(target_os = "linux")]
-fn unprivileged<T: Send>(work: impl FnOnce() -> T + Send) -> T {
-    use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
-    std::thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            let mut sets = capabilities(None).unwrap();
-            let all = CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH;
-            sets.effective.remove(all);
-            set_capabilities(None, sets).unwrap();
-            work()
-        });
-        thread.join().unwrap()
-    })
 }
 
 #[cfg(target_os = "linux")]
@@ -787,7 +774,15 @@ fn what_is_damaged_is_said_by_verify() {
         site.encryption = word.clone().map(Encryption::Password);
         let report = backup::run(&site, OPTIONS, &Monitor::silent()).unwrap();
         let path = site.backup_dir.join(report.made[0].file.as_str());
-        let verify = || verify::run(&site.backup_dir, &[], word.as_ref(), &Monitor::silent());
+        let verify = || {
+            verify::run(
+                &site.backup_dir,
+                &[],
+                word.as_ref(),
+                None,
+                &Monitor::silent(),
+            )
+        };
         let good = verify().unwrap();
         assert!(good[0].ok, "{good:?}");
         assert_eq!(good[0].parts[0].contents.unwrap().entries, 2);

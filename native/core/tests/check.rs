@@ -10,7 +10,8 @@ use proptest::prelude::*;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::symlink;
-use zbackup_core::archive::{Contents, Incomplete, check_dump, check_tar};
+use zbackup_core::archive::{Contents, Incomplete, check_tar};
+use zbackup_core::database::check_dump;
 use zbackup_core::error::{Error, ErrorKind};
 
 // The proof that an archive is whole.

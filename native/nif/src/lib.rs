@@ -17,10 +17,19 @@ use crate::guard::guarded;
 use crate::job::{Job, start};
 use crate::offsite::{OffsiteRequest, pull_options, push_options};
 use crate::reply::{Done, Reply, failed};
-use crate::request::{FileRequest, Request, StoreRequest, names};
+use crate::request::{
+    DueRequest, FileRequest, PruneRequest, Request, RestoreOptions, StoreRequest, VerifyOptions,
+    name, names, options,
+};
+use jiff::Timestamp;
 use rustler::{Encoder, Env, ResourceArc, Term};
+use zbackup_core::catalog::Status;
 use zbackup_core::error::{Error, Result};
-use zbackup_core::{backup, list, offsite as copies, stream, verify};
+use zbackup_core::schedule::TimeOfDay;
+use zbackup_core::site::time_zone;
+use zbackup_core::{
+    backup, diff, list, nightly, offsite as copies, restore, revisions, stream, verify,
+};
 
 rustler::init!("zbackup_nif");
 
@@ -38,13 +47,61 @@ fn start_backup<'a>(env: Env<'a>, request: Term<'a>) -> Term<'a> {
 
 /// Starts the proof of backups: those that are named, or all when none is.
 #[rustler::nif(name = "verify")]
-fn start_verify<'a>(env: Env<'a>, request: Term<'a>, wanted: Term<'a>) -> Term<'a> {
+fn start_verify<'a>(
+    env: Env<'a>,
+    request: Term<'a>,
+    wanted: Term<'a>,
+    verify_options: Term<'a>,
+) -> Term<'a> {
     started(env, || {
         let request = StoreRequest::decode(request)?;
         let wanted = names(wanted)?;
+        let VerifyOptions { drill, record } = options(verify_options)?;
         start(env, move |monitor| {
-            let (folder, password) = request.open()?;
-            verify::run(&folder, &wanted, password.as_ref(), monitor).map(Done::Verified)
+            let (folder, password, database) = request.open()?;
+            if drill && database.is_none() {
+                return Err(Error::Usage(
+                    "a drill needs a server: the request has no database".into(),
+                ));
+            }
+            let drill = database.as_ref().filter(|_| drill);
+            let all = verify::run(&folder, &wanted, password.as_ref(), drill, monitor)?;
+            if record {
+                verify::record(&folder, &all, Timestamp::now())?;
+            }
+            Ok(Done::Verified(all))
+        })
+    })
+}
+
+/// Starts the restore of a site from the backup of a name.
+#[rustler::nif(name = "restore")]
+fn start_restore<'a>(
+    env: Env<'a>,
+    request: Term<'a>,
+    wanted: Term<'a>,
+    restore_options: Term<'a>,
+) -> Term<'a> {
+    started(env, || {
+        let Request { source, .. } = Request::decode(request)?;
+        let wanted = name(wanted)?;
+        let RestoreOptions { only } = options(restore_options)?;
+        start(env, move |monitor| {
+            let site = source.site()?;
+            let password = site.password()?;
+            let report = restore::run(&site, &wanted, &only, password.as_ref(), monitor)?;
+            Ok(Done::Restored(Box::new(report)))
+        })
+    })
+}
+
+/// Completes or takes back a restore of a site that was interrupted.
+#[rustler::nif(name = "settle")]
+fn start_settle<'a>(env: Env<'a>, request: Term<'a>) -> Term<'a> {
+    started(env, || {
+        let Request { source, .. } = Request::decode(request)?;
+        start(env, move |monitor| {
+            restore::settle(&source.site()?, monitor).map(Done::Settled)
         })
     })
 }
@@ -123,13 +180,71 @@ fn start_decrypt<'a>(env: Env<'a>, request: Term<'a>) -> Term<'a> {
     })
 }
 
+/// Starts the deletion of revisions that are kept no longer.
+#[rustler::nif(name = "prune_revisions")]
+fn start_prune<'a>(env: Env<'a>, request: Term<'a>) -> Term<'a> {
+    started(env, || {
+        let request = PruneRequest::decode(request)?;
+        start(env, move |monitor| {
+            let (database, retention, options) = request.open()?;
+            revisions::prune(&database, &retention, options, monitor).map(Done::Pruned)
+        })
+    })
+}
+
+/// The difference of two texts, in words. It has a limit of time that is too long for a normal scheduler.
+#[rustler::nif(name = "diff", schedule = "DirtyCpu")]
+fn diff_words<'a>(env: Env<'a>, old: Term<'a>, new: Term<'a>) -> Term<'a> {
+    let text = |term: Term<'a>| -> Result<&'a str> {
+        let text = term.decode::<&str>();
+        text.map_err(|_| Error::Usage("a text to compare is not a binary in UTF-8".into()))
+    };
+    match guarded(|| Ok(diff::words(text(old)?, text(new)?))) {
+        Ok(pieces) => (rustler::types::atom::ok(), pieces.reply(env)).encode(env),
+        Err(error) => failed(env, &error),
+    }
+}
+
 /// Lists the backups of a folder. It reads one small file and asks for the lengths of a few others:
 /// short, but a disk can be slow.
 #[rustler::nif(schedule = "DirtyIo")]
 fn list<'a>(env: Env<'a>, request: Term<'a>) -> Term<'a> {
     let listing = guarded(|| list::run(&StoreRequest::decode(request)?.folder()?));
-    match listing {
-        Ok(listing) => (rustler::types::atom::ok(), listing.reply(env)).encode(env),
+    answered(env, listing)
+}
+
+/// When a nightly backup is due. It reads what `list` reads.
+#[rustler::nif(schedule = "DirtyIo")]
+fn due<'a>(env: Env<'a>, request: Term<'a>) -> Term<'a> {
+    let nightly = guarded(|| {
+        let request: DueRequest = options(request)?;
+        let at = match &request.at {
+            Some(at) => nightly::time_of_day(at)?,
+            None => TimeOfDay::default(),
+        };
+        let zone = time_zone(request.timezone.as_deref())?;
+        let folder = &request.backup_dir;
+        nightly::run(folder, request.with_files, at, &zone, Timestamp::now())
+    });
+    answered(env, nightly)
+}
+
+/// What was remembered of the backups of a folder.
+#[rustler::nif(schedule = "DirtyIo")]
+fn status<'a>(env: Env<'a>, request: Term<'a>) -> Term<'a> {
+    let status = guarded(|| Ok(Status::load(&StoreRequest::decode(request)?.folder()?)));
+    answered(env, status)
+}
+
+/// Remembers something of the backups of a folder.
+#[rustler::nif(schedule = "DirtyIo")]
+fn set_status<'a>(env: Env<'a>, request: Term<'a>, status: Term<'a>) -> Term<'a> {
+    let saved = guarded(|| {
+        let folder = StoreRequest::decode(request)?.folder()?;
+        request::status(status)?.save(&folder)
+    });
+    match saved {
+        Ok(()) => rustler::types::atom::ok().encode(env),
         Err(error) => failed(env, &error),
     }
 }
@@ -170,6 +285,13 @@ fn state<'a>(env: Env<'a>, job: Term<'a>) -> Term<'a> {
 fn job_of(term: Term<'_>) -> Result<ResourceArc<Job>> {
     term.decode()
         .map_err(|_| Error::Usage("this is not a job of zbackup".into()))
+}
+
+fn answered<'a>(env: Env<'a>, answer: Result<impl Reply>) -> Term<'a> {
+    match answer {
+        Ok(answer) => (rustler::types::atom::ok(), answer.reply(env)).encode(env),
+        Err(error) => failed(env, &error),
+    }
 }
 
 fn started<'a>(env: Env<'a>, start: impl FnOnce() -> Result<ResourceArc<Job>>) -> Term<'a> {

@@ -5,11 +5,19 @@ use rustler::{Atom, Encoder, Env, Term};
 use std::path::{Path, PathBuf};
 use zbackup_core::archive::{Contents, Skipped};
 use zbackup_core::backup::{Made, Report};
-use zbackup_core::catalog::{BackupName, Entry, Part, Refused, StoredPart};
+use zbackup_core::catalog::{
+    BackupName, Entry, Failure, Part, Refused, Status, StoredPart, Verification,
+};
+use zbackup_core::database::TableRows;
+use zbackup_core::diff::{Change, Piece};
 use zbackup_core::error::Error;
 use zbackup_core::list::{Listed, Listing};
+use zbackup_core::nightly::Nightly;
 use zbackup_core::offsite::{Newest, Problem, Pulled, PulledBackup, Pushed, PushedBackup};
 use zbackup_core::progress::{Phase, Snapshot};
+use zbackup_core::restore::{self, Restored, Settled};
+use zbackup_core::revisions::{Pruned, PrunedRule};
+use zbackup_core::schedule::Due;
 use zbackup_core::stream::{Encryption, Opened};
 use zbackup_core::verify::{Verified, VerifiedPart, is_proven};
 
@@ -17,11 +25,14 @@ use zbackup_core::verify::{Verified, VerifiedPart, is_proven};
 pub(crate) enum Done {
     Backup(Box<Report>),
     Verified(Vec<Verified>),
+    Restored(Box<restore::Report>),
+    Settled(Option<Settled>),
     Pushed(Pushed),
     Pulled(Pulled),
     Listed(Listing),
     Encrypted(PathBuf),
     Decrypted(Opened),
+    Pruned(Pruned),
 }
 
 /// What Erlang can be told.
@@ -81,6 +92,9 @@ impl Reply for Done {
                 let ok = is_proven(all);
                 map(env, &[("ok", ok.encode(env)), ("backups", all.reply(env))])
             }
+            Self::Pruned(pruned) => pruned.reply(env),
+            Self::Restored(report) => report.reply(env),
+            Self::Settled(settled) => map(env, &[("settled", option(env, settled.as_ref()))]),
             Self::Pushed(pushed) => pushed.reply(env),
             Self::Pulled(pulled) => pulled.reply(env),
             Self::Listed(listing) => listing.reply(env),
@@ -119,6 +133,9 @@ impl Reply for Phase {
                 Self::Config => "config",
                 Self::Files => "files",
                 Self::Verify => "verify",
+                Self::Unpack => "unpack",
+                Self::Load => "load",
+                Self::Place => "place",
                 Self::Upload => "upload",
                 Self::Download => "download",
                 Self::Encrypt => "encrypt",
@@ -144,6 +161,74 @@ impl Reply for Report {
                 ("made", made.reply(env)),
                 ("skipped", skipped.reply(env)),
                 ("warnings", warnings.encode(env)),
+            ],
+        )
+    }
+}
+
+impl Reply for restore::Report {
+    fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
+        let Self {
+            backup,
+            restored,
+            tables,
+            skipped,
+            warnings,
+        } = self;
+        map(
+            env,
+            &[
+                ("backup", backup.reply(env)),
+                ("restored", restored.reply(env)),
+                ("tables", tables.reply(env)),
+                ("skipped", skipped.reply(env)),
+                ("warnings", warnings.encode(env)),
+            ],
+        )
+    }
+}
+
+impl Reply for Restored {
+    fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
+        let Self {
+            piece,
+            entries,
+            bytes,
+        } = self;
+        map(
+            env,
+            &[
+                ("piece", atom(env, piece.name())),
+                ("entries", entries.encode(env)),
+                ("bytes", bytes.encode(env)),
+            ],
+        )
+    }
+}
+
+impl Reply for TableRows {
+    fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
+        let Self { name, rows } = self;
+        map(
+            env,
+            &[("name", name.encode(env)), ("rows", rows.encode(env))],
+        )
+    }
+}
+
+impl Reply for Settled {
+    fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
+        let Self {
+            backup,
+            completed,
+            skipped,
+        } = self;
+        map(
+            env,
+            &[
+                ("backup", backup.encode(env)),
+                ("completed", completed.encode(env)),
+                ("skipped", skipped.reply(env)),
             ],
         )
     }
@@ -215,6 +300,7 @@ fn entry<'a>(env: Env<'a>, entry: &Entry) -> Vec<(&'static str, Term<'a>)> {
         ),
         ("duration_ms", plain(env, entry.duration_ms)),
         ("writer", plain(env, entry.writer.as_deref())),
+        ("verified", option(env, entry.verified.as_ref())),
     ]
 }
 
@@ -282,10 +368,83 @@ impl Reply for Refused {
     }
 }
 
+impl Reply for Verification {
+    fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
+        let Self { at, ok, problem } = self;
+        map(
+            env,
+            &[
+                ("at", at.encode(env)),
+                ("ok", ok.encode(env)),
+                ("problem", plain(env, problem.as_deref())),
+            ],
+        )
+    }
+}
+
+impl Reply for Nightly {
+    fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
+        let Self {
+            due,
+            next,
+            last_good,
+        } = self;
+        map(
+            env,
+            &[
+                ("due", option(env, due.as_ref())),
+                ("next", next.reply(env)),
+                ("last_good", plain(env, *last_good)),
+            ],
+        )
+    }
+}
+
+impl Reply for Due {
+    fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
+        let Self { at, day } = self;
+        map(
+            env,
+            &[
+                ("at", at.as_second().encode(env)),
+                ("day", (day.year(), day.month(), day.day()).encode(env)),
+            ],
+        )
+    }
+}
+
+impl Reply for Status {
+    fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
+        let Self { failure, told } = self;
+        map(
+            env,
+            &[
+                ("failure", option(env, failure.as_ref())),
+                ("told", told.encode(env)),
+            ],
+        )
+    }
+}
+
+impl Reply for Failure {
+    fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
+        let Self { at, kind, message } = self;
+        map(
+            env,
+            &[
+                ("at", at.encode(env)),
+                ("kind", kind.encode(env)),
+                ("message", message.encode(env)),
+            ],
+        )
+    }
+}
+
 impl Reply for Verified {
     fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
         let Self {
             name,
+            timestamp,
             ok,
             parts,
             problem,
@@ -294,6 +453,7 @@ impl Reply for Verified {
             env,
             &[
                 ("name", name.encode(env)),
+                ("timestamp", plain(env, *timestamp)),
                 ("ok", ok.encode(env)),
                 ("parts", parts.reply(env)),
                 ("problem", plain(env, problem.as_deref())),
@@ -313,7 +473,9 @@ impl Reply for VerifiedPart {
             problem,
             kind,
             note,
+            rehearsed,
         } = self;
+        let rehearsed = rehearsed.as_ref().map(|tables| tables.reply(env));
         map(
             env,
             &[
@@ -328,8 +490,53 @@ impl Reply for VerifiedPart {
                     or_undefined(env, kind.map(|kind| atom(env, kind.name()))),
                 ),
                 ("note", plain(env, *note)),
+                ("rehearsed", or_undefined(env, rehearsed)),
             ],
         )
+    }
+}
+
+impl Reply for Pruned {
+    fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
+        let Self { dry_run, rules } = self;
+        map(
+            env,
+            &[
+                ("dry_run", dry_run.encode(env)),
+                ("rules", rules.reply(env)),
+            ],
+        )
+    }
+}
+
+impl Reply for PrunedRule {
+    fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
+        let Self {
+            rule,
+            before,
+            deleted,
+            problem,
+        } = self;
+        map(
+            env,
+            &[
+                ("rule", atom(env, rule.name())),
+                ("before", before.encode(env)),
+                ("deleted", deleted.encode(env)),
+                ("problem", plain(env, problem.as_deref())),
+            ],
+        )
+    }
+}
+
+impl Reply for Piece {
+    fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
+        let change = match self.change {
+            Change::Equal => "equal",
+            Change::Delete => "delete",
+            Change::Insert => "insert",
+        };
+        (atom(env, change), self.text.as_str()).encode(env)
     }
 }
 

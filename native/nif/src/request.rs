@@ -6,10 +6,13 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::path::PathBuf;
 use zbackup_core::backup::Options;
+use zbackup_core::catalog::Status;
 use zbackup_core::error::{Error, Result};
 use zbackup_core::offsite::Offsite;
+use zbackup_core::restore::Piece;
+use zbackup_core::revisions::{self, Retention};
 use zbackup_core::secret::Password;
-use zbackup_core::site::{Encryption, Site};
+use zbackup_core::site::{Database, Encryption, Site};
 
 /// A request for a backup.
 pub(crate) struct Request {
@@ -27,10 +30,7 @@ pub(crate) enum Source {
 
 /// A request for what is in a backup folder.
 pub(crate) enum StoreRequest {
-    Given {
-        backup_dir: PathBuf,
-        encryption: Option<Encryption>,
-    },
+    Given(Box<Store>),
     File(PathBuf),
 }
 
@@ -46,6 +46,37 @@ pub(crate) struct FileRequest {
     pub(crate) force: bool,
 }
 
+/// A request to prune the revisions of a site.
+pub(crate) struct PruneRequest {
+    from: Revisions,
+    dry_run: bool,
+    now: Option<i64>,
+}
+
+/// Where the revisions are, and how long they are kept.
+enum Revisions {
+    Given(Database, Retention),
+    File(PathBuf),
+}
+
+/// What a request to prune says beside of that.
+#[derive(Deserialize)]
+struct PruneChoices {
+    #[serde(default)]
+    dry_run: bool,
+    #[serde(default)]
+    now: Option<i64>,
+}
+
+/// Enough of a site to prune its revisions.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RevisionFields {
+    database: Database,
+    #[serde(default)]
+    revisions: Retention,
+}
+
 /// What a request says beside of what a site is.
 #[derive(Deserialize)]
 struct Choices {
@@ -53,6 +84,40 @@ struct Choices {
     database_only: bool,
     #[serde(default)]
     day: Option<jiff::civil::Date>,
+}
+
+/// What is said of a restore beside of what a site is.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RestoreOptions {
+    #[serde(default)]
+    pub(crate) only: Vec<Piece>,
+}
+
+/// What is said of a proof.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct VerifyOptions {
+    #[serde(default)]
+    pub(crate) drill: bool,
+    /// Whether to keep in the list what it came to.
+    #[serde(default)]
+    pub(crate) record: bool,
+}
+
+/// When nightly backups of a folder are due.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DueRequest {
+    pub(crate) backup_dir: PathBuf,
+    /// As `03:00`.
+    #[serde(default)]
+    pub(crate) at: Option<String>,
+    #[serde(default)]
+    pub(crate) timezone: Option<String>,
+    /// Whether a backup without media files is no good.
+    #[serde(default)]
+    pub(crate) with_files: bool,
 }
 
 #[derive(Deserialize)]
@@ -63,13 +128,15 @@ struct Config {
 /// Enough of a site to look at its backups.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Store {
+pub(crate) struct Store {
     backup_dir: PathBuf,
     #[serde(default)]
     encryption: Option<Encryption>,
     /// What other requests need of the same map.
     #[serde(default, rename = "offsite")]
     _offsite: Option<Offsite>,
+    #[serde(skip)]
+    database: Option<Database>,
 }
 
 impl Request {
@@ -103,57 +170,83 @@ impl StoreRequest {
         if let Some(path) = config(&fields)? {
             return Ok(Self::File(path));
         }
-        let Store {
-            backup_dir,
-            encryption,
-            ..
-        } = if fields.has("site") {
-            let Site {
-                backup_dir,
-                encryption,
-                ..
-            } = fields.read().map_err(wrong)?;
-            Store {
-                backup_dir,
-                encryption,
-                _offsite: None,
-            }
+        let store = if fields.has("site") {
+            fields.read::<Site>().map_err(wrong)?.into()
         } else {
             fields.read().map_err(wrong)?
         };
-        Ok(Self::Given {
-            backup_dir,
-            encryption,
-        })
+        Ok(Self::Given(Box::new(store)))
     }
 
-    /// The backup folder and the password. Reads files.
-    pub(crate) fn open(self) -> Result<(PathBuf, Option<Password>)> {
-        match self {
-            Self::File(path) => {
-                let site = Site::from_file(&path)?;
-                let password = site.password()?;
-                Ok((site.backup_dir, password))
-            }
-            Self::Given {
-                backup_dir,
-                encryption,
-            } => {
-                let password = match encryption {
-                    None => None,
-                    Some(Encryption::Password(password)) => Some(password),
-                    Some(Encryption::PasswordFile(path)) => Some(Password::from_file(&path)?),
-                };
-                Ok((backup_dir, password))
-            }
-        }
+    /// The backup folder, the password and the database. Reads files.
+    pub(crate) fn open(self) -> Result<(PathBuf, Option<Password>, Option<Database>)> {
+        let store = self.store()?;
+        let password = match store.encryption {
+            None => None,
+            Some(Encryption::Password(password)) => Some(password),
+            Some(Encryption::PasswordFile(path)) => Some(Password::from_file(&path)?),
+        };
+        Ok((store.backup_dir, password, store.database))
     }
 
     /// The backup folder. Reads a file.
     pub(crate) fn folder(self) -> Result<PathBuf> {
+        Ok(self.store()?.backup_dir)
+    }
+
+    fn store(self) -> Result<Store> {
         match self {
-            Self::File(path) => Ok(Site::from_file(&path)?.backup_dir),
-            Self::Given { backup_dir, .. } => Ok(backup_dir),
+            Self::File(path) => Ok(Site::from_file(&path)?.into()),
+            Self::Given(store) => Ok(*store),
+        }
+    }
+}
+
+impl PruneRequest {
+    pub(crate) fn decode(term: Term<'_>) -> Result<Self> {
+        let (choices, site) = fields(term)?.partition(&["dry_run", "now"]);
+        let PruneChoices { dry_run, now } = choices.read().map_err(wrong)?;
+        let from = if let Some(path) = config(&site)? {
+            Revisions::File(path)
+        } else if site.has("site") {
+            let site: Site = site.read().map_err(wrong)?;
+            let database = site.database.ok_or_else(revisions::no_database)?;
+            Revisions::Given(database, site.revisions)
+        } else {
+            let given: RevisionFields = site.read().map_err(wrong)?;
+            Revisions::Given(given.database, given.revisions)
+        };
+        Ok(Self { from, dry_run, now })
+    }
+
+    /// Reads a file.
+    pub(crate) fn open(self) -> Result<(Database, Retention, revisions::Options)> {
+        let (database, retention) = match self.from {
+            Revisions::Given(database, retention) => (database, retention),
+            Revisions::File(path) => {
+                let site = Site::from_file(&path)?;
+                let database = site.database.ok_or_else(revisions::no_database)?;
+                (database, site.revisions)
+            }
+        };
+        let now = self.now.map(jiff::Timestamp::from_second).transpose();
+        let now =
+            now.map_err(|error| Error::Usage(format!("the request is not right: now: {error}")))?;
+        let options = revisions::Options {
+            dry_run: self.dry_run,
+            now,
+        };
+        Ok((database, retention, options))
+    }
+}
+
+impl From<Site> for Store {
+    fn from(site: Site) -> Self {
+        Self {
+            backup_dir: site.backup_dir,
+            encryption: site.encryption,
+            _offsite: None,
+            database: site.database,
         }
     }
 }
@@ -161,6 +254,16 @@ impl StoreRequest {
 /// The options that go with a request.
 pub(crate) fn options<T: DeserializeOwned>(term: Term<'_>) -> Result<T> {
     fields(term)?.read().map_err(wrong)
+}
+
+/// How it goes with backups, to be kept.
+pub(crate) fn status(term: Term<'_>) -> Result<Status> {
+    Status::deserialize(Value::new(term)).map_err(|error| wrong(error.within("status")))
+}
+
+/// The name of a backup.
+pub(crate) fn name(term: Term<'_>) -> Result<String> {
+    String::deserialize(Value::new(term)).map_err(|error| wrong(error.within("name")))
 }
 
 impl FileRequest {

@@ -1,7 +1,10 @@
-//! Whether an unpacked stream is a whole tar archive, or a whole database dump.
+//! Whether an unpacked stream is a whole tar archive.
 
+use super::entries::Entries;
+use crate::error::Error;
 use serde::Serialize;
 use std::io::{self, Read};
+use std::path::Path;
 
 /// What a whole stream holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -23,226 +26,30 @@ pub enum Incomplete {
     Read(#[from] io::Error),
 }
 
-const BLOCK: u64 = 512;
+impl Incomplete {
+    /// The error for the stored file that the stream is from.
+    pub(crate) fn of(self, path: &Path) -> Error {
+        match self {
+            Self::Structure(reason) => Error::damaged(path, reason),
+            Self::Read(error) => match error.downcast::<Error>() {
+                Ok(own) => own,
+                Err(error) => Error::damaged(path, format!("its gzip data is not right: {error}")),
+            },
+        }
+    }
+}
 
 /// Reads a tar archive to its end: every header with its checksum, all of every file, the two zero
 /// blocks that end it, and nothing but zeros after them.
 ///
 /// # Errors
-/// `Structure` with the place where it is not an archive; `Read`.
+/// `Structure` with the place where it is not an archive, or the entry that no honest program writes;
+/// `Read`.
 pub fn check_tar(stream: impl Read) -> Result<Contents, Incomplete> {
-    let mut stream = Counted { stream, count: 0 };
-    let mut entries = 0;
-    // Where the header after the last entry should be.
-    let mut end = 0;
-    let mut archive = tar::Archive::new(&mut stream);
-    // Raw entries are read as they are: a long name is not held in memory.
-    for entry in archive.entries()?.raw(true) {
-        let mut entry = entry.map_err(|error| not_tar(error, end))?;
-        let declared = entry.size();
-        let start = entry.raw_file_position();
-        let came = io::copy(&mut entry, &mut io::sink()).map_err(|error| not_tar(error, end))?;
-        end = start
-            .checked_add(declared)
-            .and_then(|end| end.checked_next_multiple_of(BLOCK))
-            .ok_or_else(|| Incomplete::Structure(format!("the entry at byte {end} is too long")))?;
-        if came < declared {
-            return Err(Incomplete::Structure(format!(
-                "the archive is cut off in the entry whose data starts at byte {start}"
-            )));
-        }
-        entries += 1;
-    }
-    let mut rest = [0; 8192];
-    loop {
-        match stream.read(&mut rest) {
-            Ok(0) => break,
-            Ok(count) if rest[..count].iter().all(|&byte| byte == 0) => {}
-            Ok(_) => {
-                return Err(Incomplete::Structure(format!(
-                    "there is data after the end of the archive, before byte {}",
-                    stream.count
-                )));
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    if stream.count < end + 2 * BLOCK {
-        return Err(Incomplete::Structure(format!(
-            "the archive is cut off after {entries} entries: its end is missing"
-        )));
-    }
+    let mut entries = Entries::new(stream);
+    while entries.next()?.is_some() {}
     Ok(Contents {
-        entries,
-        bytes: stream.count,
+        entries: entries.headers(),
+        bytes: entries.position(),
     })
-}
-
-fn not_tar(error: io::Error, at: u64) -> Incomplete {
-    // Errors of the stream below are not about the archive.
-    if error
-        .get_ref()
-        .is_some_and(|inner| inner.is::<crate::error::Error>())
-    {
-        return Incomplete::Read(error);
-    }
-    Incomplete::Structure(format!("not a tar archive at byte {at}: {error}"))
-}
-
-/// Reads a dump in the plain format of `pg_dump` to its end, and checks that it has one: `pg_dump`
-/// writes a last comment when all is written.
-///
-/// # Errors
-/// `Structure` when it is not a whole dump; `Read`.
-pub fn check_dump(stream: impl Read) -> Result<Contents, Incomplete> {
-    let mut watch = DumpWatch::default();
-    let mut stream = stream;
-    let mut block = vec![0; 64 << 10];
-    loop {
-        match stream.read(&mut block) {
-            Ok(0) => break,
-            Ok(count) => watch.see(&block[..count]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    watch.finish().map_err(Incomplete::Structure)
-}
-
-/// Watches a dump go by, and knows in the end whether it was whole.
-#[derive(Default)]
-pub(crate) struct DumpWatch {
-    start: Vec<u8>,
-    line: Line,
-    /// Between a `COPY … FROM stdin;` and its `\.` lines are data, whatever they look like.
-    in_data: bool,
-    /// The token of a `\restrict` line, which a whole dump takes back in its last line.
-    restricted: Option<Vec<u8>>,
-    /// How many lines of [`Self::END`] have been seen; all of them: this was the end.
-    end: usize,
-    goes_on: bool,
-    lines: u64,
-    bytes: u64,
-}
-
-/// The ends of a line, which may be longer than memory.
-#[derive(Default)]
-struct Line {
-    start: Vec<u8>,
-    last: Vec<u8>,
-}
-
-impl Line {
-    const KEPT: usize = 256;
-    const LAST: usize = 13;
-
-    fn push(&mut self, part: &[u8]) {
-        let room = Self::KEPT - self.start.len();
-        self.start.extend(part.iter().take(room));
-        let kept = part.len().min(Self::LAST);
-        self.last.extend_from_slice(&part[part.len() - kept..]);
-        let surplus = self.last.len().saturating_sub(Self::LAST);
-        self.last.drain(..surplus);
-    }
-
-    fn clear(&mut self) {
-        self.start.clear();
-        self.last.clear();
-    }
-}
-
-impl DumpWatch {
-    const START: &'static [u8] = b"--\n-- PostgreSQL database dump\n--\n";
-    const END: [&'static [u8]; 3] = [b"--", b"-- PostgreSQL database dump complete", b"--"];
-
-    pub(crate) fn see(&mut self, data: &[u8]) {
-        let room = Self::START.len().saturating_sub(self.start.len());
-        self.start.extend(data.iter().take(room));
-        self.bytes += data.len() as u64;
-        for piece in data.split_inclusive(|&byte| byte == b'\n') {
-            match piece.strip_suffix(b"\n") {
-                Some(part) => {
-                    self.line.push(part);
-                    self.lines += 1;
-                    self.end_line();
-                    self.line.clear();
-                }
-                None => self.line.push(piece),
-            }
-        }
-    }
-
-    fn end_line(&mut self) {
-        let line = self.line.start.as_slice();
-        if self.in_data {
-            self.in_data = line != b"\\.";
-            return;
-        }
-        if self.end == Self::END.len() {
-            let token = line.strip_prefix(b"\\unrestrict ");
-            if line.is_empty() {
-                return;
-            } else if token.is_some() && token == self.restricted.as_deref() {
-                self.restricted = None;
-                return;
-            }
-            // It was somebody's text that looked like the end.
-            self.end = 0;
-            self.goes_on = true;
-        }
-        if line == Self::END[self.end] {
-            self.end += 1;
-        } else {
-            // The first line of the end may be the second of something else.
-            self.end = usize::from(line == Self::END[0]);
-        }
-        self.in_data = line.starts_with(b"COPY ") && self.line.last == b") FROM stdin;";
-        // Right after its first lines; further down it would be somebody's text.
-        if let Some(token) = line.strip_prefix(b"\\restrict ")
-            && self.lines < 8
-        {
-            self.restricted = Some(token.to_vec());
-        }
-    }
-
-    pub(crate) fn finish(mut self) -> Result<Contents, String> {
-        if self.start != Self::START {
-            return Err("it is not a dump of PostgreSQL: its first lines are others".into());
-        }
-        // What is left is a line without its end, which the last comment always has.
-        if !self.line.start.is_empty() {
-            if self.end == Self::END.len() {
-                self.end_line();
-            } else {
-                self.end = 0;
-            }
-        }
-        if self.end < Self::END.len() && self.goes_on {
-            return Err("the dump goes on after its end".into());
-        }
-        if self.end < Self::END.len() || self.restricted.is_some() {
-            return Err(format!(
-                "the dump is cut off after {} bytes: its last line is not that of a whole dump",
-                self.bytes
-            ));
-        }
-        Ok(Contents {
-            entries: self.lines,
-            bytes: self.bytes,
-        })
-    }
-}
-
-struct Counted<R> {
-    stream: R,
-    count: u64,
-}
-
-impl<R: Read> Read for Counted<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.stream.read(buffer)?;
-        self.count += count as u64;
-        Ok(count)
-    }
 }

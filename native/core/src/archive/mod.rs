@@ -1,13 +1,20 @@
-//! Folders into tar archives, and the proof that an archive is whole.
+//! Folders into tar archives, the proof that an archive is whole, and the way back.
 
+mod below;
 mod check;
+mod entries;
 mod pack;
+mod pax;
+mod staged;
 mod tree;
+mod unpack;
 
-pub(crate) use check::DumpWatch;
-pub use check::{Contents, Incomplete, check_dump, check_tar};
+pub(crate) use below::{Below, open_folder, remove, split};
+pub use check::{Contents, Incomplete, check_tar};
 pub(crate) use pack::Packer;
-pub(crate) use tree::measure;
+pub(crate) use staged::{FolderReader, LEFT_OUT, TREE};
+pub(crate) use tree::{length, measure, walk};
+pub use unpack::{Unpacked, unpack};
 
 use serde::Serialize;
 use std::ffi::OsStr;
@@ -23,10 +30,37 @@ pub struct Skipped {
 }
 
 impl Skipped {
-    fn new(path: &[u8], reason: impl Into<String>) -> Self {
+    pub(crate) fn new(path: &[u8], reason: impl Into<String>) -> Self {
         Self {
             path: OsStr::from_bytes(path).to_string_lossy().into_owned(),
             reason: reason.into(),
         }
+    }
+}
+
+/// Collects what is reported, with a bound: a hostile archive has a million things to report.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    skipped: Vec<Skipped>,
+    more: u64,
+}
+
+impl Report {
+    const MOST: usize = 1000;
+
+    pub(crate) fn add(&mut self, path: &[u8], reason: impl Into<String>) {
+        if self.skipped.len() < Self::MOST {
+            self.skipped.push(Skipped::new(path, reason));
+        } else {
+            self.more += 1;
+        }
+    }
+
+    pub(crate) fn finish(mut self) -> Vec<Skipped> {
+        if self.more > 0 {
+            let reason = format!("{} more, which are not listed", self.more);
+            self.skipped.push(Skipped::new("…".as_bytes(), reason));
+        }
+        self.skipped
     }
 }

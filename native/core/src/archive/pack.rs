@@ -4,6 +4,7 @@
 //! whatever happens to the file while it is read.
 
 use super::Skipped;
+use super::entries::LONGEST_NAME;
 use super::tree::{Node, length, unreadable, walk};
 use crate::error::{Error, Result};
 use crate::progress::Monitor;
@@ -15,6 +16,9 @@ use std::path::Path;
 use tar::{EntryType, Header};
 
 const BLOCK: u64 = 512;
+
+/// How much of a path that is too long is reported.
+const LONGEST_SHOWN: usize = 1000;
 
 /// Writes an archive into a stream.
 pub(crate) struct Packer<'a> {
@@ -83,6 +87,13 @@ impl<'a> Packer<'a> {
 
     fn node(&mut self, node: &Node<'_>, name: &[u8]) -> Result<()> {
         self.monitor.check()?;
+        if name.len() > LONGEST_NAME {
+            // Not in full: there may be many of them.
+            let start = &name[..LONGEST_SHOWN];
+            let reason = "its path is too long to be restored";
+            self.skipped.push(Skipped::new(start, reason));
+            return Ok(());
+        }
         let odd = |kind: &str| Skipped::new(name, format!("it is a {kind}, not a file"));
         match node.file_type() {
             FileType::Directory => {

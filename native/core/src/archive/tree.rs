@@ -16,19 +16,19 @@ use std::path::Path;
 const OPEN_FOLDERS: usize = 64;
 
 /// Something in a folder.
-pub(super) struct Node<'a> {
+pub(crate) struct Node<'a> {
     /// Its path below the root of the walk.
-    pub(super) path: &'a [u8],
+    pub(crate) path: &'a [u8],
     /// The folder that it is in.
-    pub(super) folder: BorrowedFd<'a>,
+    pub(crate) folder: BorrowedFd<'a>,
     /// Its name there.
-    pub(super) name: &'a CStr,
+    pub(crate) name: &'a CStr,
     /// What it is.
-    pub(super) stat: Stat,
+    pub(crate) stat: Stat,
 }
 
 impl Node<'_> {
-    pub(super) fn file_type(&self) -> FileType {
+    pub(crate) fn file_type(&self) -> FileType {
         FileType::from_raw_mode(self.stat.st_mode)
     }
 }
@@ -50,7 +50,7 @@ pub(crate) fn measure(root: &Path, monitor: &Monitor) -> Result<u64> {
 }
 
 /// The length of a file. The operating system gives it as a signed number.
-pub(super) fn length(stat: &Stat) -> u64 {
+pub(crate) fn length(stat: &Stat) -> u64 {
     u64::try_from(stat.st_size).unwrap_or(0)
 }
 
@@ -66,7 +66,7 @@ struct Frame {
 ///
 /// # Errors
 /// `Io` when `root` cannot be read; what `visit` returns.
-pub(super) fn walk(
+pub(crate) fn walk(
     root: &Path,
     visit: &mut dyn FnMut(&Node<'_>) -> Result<()>,
 ) -> Result<Vec<Skipped>> {

@@ -172,6 +172,18 @@ pub struct StoredPart {
     pub size: Option<u64>,
 }
 
+/// What a proof of a backup came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verification {
+    /// When it was made, in seconds since 1970 (Unix time).
+    pub at: i64,
+    /// Whether every part was proven.
+    pub ok: bool,
+    /// What is wrong, where something is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
 /// One backup.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Entry {
@@ -196,6 +208,8 @@ pub struct Entry {
     pub duration_ms: Option<u64>,
     /// The program that made it; `None` is Zotonic's own module.
     pub writer: Option<String>,
+    /// What its last proof came to, when somebody asked to have that kept.
+    pub verified: Option<Verification>,
     /// Fields of others.
     #[serde(skip)]
     pub(super) extra: Map<String, Value>,
@@ -222,6 +236,7 @@ impl Entry {
             is_filestore_uploaded: false,
             duration_ms: u64::try_from(duration.as_millis()).ok(),
             writer: Some(concat!("zbackup ", env!("CARGO_PKG_VERSION")).into()),
+            verified: None,
             extra: Map::new(),
         }
     }
@@ -239,6 +254,15 @@ impl Entry {
         match part {
             Part::Files => self.files_timestamp.unwrap_or(self.timestamp),
             Part::Database | Part::Config => self.timestamp,
+        }
+    }
+
+    /// When the oldest of its parts was made: everything in it is from then or later.
+    #[must_use]
+    pub fn whole_since(&self) -> i64 {
+        match &self.files {
+            Some(_) => self.timestamp.min(self.made_at(Part::Files)),
+            None => self.timestamp,
         }
     }
 
@@ -292,6 +316,8 @@ pub(super) struct EntryJson {
     duration_ms: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     writer: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    verified: Option<Verification>,
     #[serde(flatten)]
     extra: Map<String, Value>,
 }
@@ -335,6 +361,7 @@ impl EntryJson {
             is_filestore_uploaded: self.is_filestore_uploaded,
             duration_ms: self.duration_ms,
             writer: self.writer,
+            verified: self.verified,
             extra: self.extra,
         })
     }
@@ -365,6 +392,7 @@ impl From<Entry> for EntryJson {
             files_timestamp: entry.files_timestamp,
             duration_ms: entry.duration_ms,
             writer: entry.writer,
+            verified: entry.verified,
             extra: entry.extra,
         }
     }

@@ -6,10 +6,9 @@
 //! Renaming and removing can be done again from the start as often as it takes, and whoever opens the
 //! folder next does so. Without a `commit.json`, what is staged was not finished and goes.
 
-use super::{BackupName, Catalog, Entry, FILE_NAME, PartName};
-use crate::durable::{open_file, sync_folder};
+use super::{BackupName, Catalog, Entry, FILE_NAME, PartName, retention};
+use crate::durable::{NO_LINK, open_file, sync_folder, write_synced};
 use crate::error::{self, Error, Result};
-use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::cell::Cell;
@@ -22,8 +21,7 @@ use std::time::Duration;
 const LOCK: &str = ".zbackup.lock";
 const STAGING: &str = ".staging";
 const COMMIT: &str = "commit.json";
-/// In a folder that somebody else can write to, a link could lead to any file of ours.
-const NO_LINK: i32 = OFlags::NOFOLLOW.bits() as i32;
+const RESTORE: &str = crate::restore::JOURNAL;
 /// How often a tenth of a second is waited for a commit that is under way: some renames.
 const PATIENCE: u32 = 100;
 
@@ -87,6 +85,23 @@ impl BackupFolder {
         Ok(staging)
     }
 
+    /// Opens a folder as [`BackupFolder::open`] does, and waits some seconds for another job that has it.
+    ///
+    /// # Errors
+    /// Those of `open`.
+    pub fn open_soon(path: &Path) -> Result<Self> {
+        let mut patience = PATIENCE;
+        loop {
+            match Self::open(path) {
+                Err(Error::InProgress { .. }) if patience > 0 => {
+                    patience -= 1;
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+                opened => return opened,
+            }
+        }
+    }
+
     /// The list. One that is damaged as a whole is kept aside under another name, which is in the
     /// answer, and a new one begins.
     ///
@@ -115,35 +130,37 @@ impl BackupFolder {
 
     /// Makes the staged files the backup `entry`, in the place of an earlier one of that name. The
     /// files of that one which the new one does not have go away, as do encrypted or unencrypted
-    /// twins.
+    /// twins, and what is past its time (see [`retention`]).
     ///
     /// # Errors
     /// `Io`. Before the commit is decided the earlier backup is untouched then; after that the next
     /// process finishes it.
     pub fn commit(&self, mut catalog: Catalog, entry: Entry, staged: &[PartName]) -> Result<()> {
         let before = catalog.get(&entry.name);
+        let name = entry.name.clone();
+        let now = entry.timestamp;
+        let has_files = entry.files.is_some();
         catalog.set(entry)?;
+        let mut remove = retention::expire(&mut catalog, &name, now);
+        remove.extend(retention::orphans(&self.path, &name, has_files, now));
+        remove.extend(
+            before
+                .iter()
+                .flat_map(|entry| entry.parts().map(|(_, part)| part.file.to_string())),
+        );
+        remove.extend(staged.iter().map(|file| file.twin().to_string()));
+        let in_use = catalog.files();
+        remove.retain(|file| !in_use.contains(file));
+        let rename = staged.iter().map(ToString::to_string).collect();
+        self.decide(&catalog, rename, remove)
+    }
 
-        let in_use: Vec<PartName> = catalog
-            .entries()
-            .0
-            .iter()
-            .flat_map(|entry| entry.parts().map(|(_, part)| part.file.clone()))
-            .collect();
-        let remove = before
-            .iter()
-            .flat_map(|entry| entry.parts().map(|(_, part)| part.file.clone()))
-            .chain(staged.iter().map(PartName::twin))
-            .filter(|file| !in_use.contains(file))
-            .map(|file| file.to_string())
-            .collect();
-        let rename = staged
-            .iter()
-            .map(ToString::to_string)
-            .chain([FILE_NAME.to_owned()])
-            .collect();
-
-        self.decide(&catalog, &Commit { rename, remove })
+    /// Puts another list in the place of the one that is there. Backups stay as they are.
+    ///
+    /// # Errors
+    /// `Io`, as of a commit.
+    pub fn amend(&self, catalog: &Catalog) -> Result<()> {
+        self.decide(catalog, Vec::new(), Vec::new())
     }
 
     /// Notes in the list that backups are in the offsite store: those that are still of the time that is
@@ -167,20 +184,24 @@ impl BackupFolder {
         if !is_changed {
             return Ok(());
         }
-        let commit = Commit {
-            rename: vec![FILE_NAME.to_owned()],
-            remove: Vec::new(),
-        };
-        self.decide(&catalog, &commit)
+        self.amend(&catalog)
     }
 
-    /// Makes the list and what is to be done for it current.
-    fn decide(&self, catalog: &Catalog, commit: &Commit) -> Result<()> {
+    /// Decides on a new list, on files from the staging folder to their places, and on what is to go
+    /// away after that; and does it.
+    fn decide(
+        &self,
+        catalog: &Catalog,
+        mut rename: Vec<String>,
+        remove: Vec<String>,
+    ) -> Result<()> {
         let staging = self.staging()?;
         let internal = |error| Error::Internal(format!("the catalog: {error}"));
+        rename.push(FILE_NAME.to_owned());
         let list = serde_json::to_vec(catalog).map_err(internal)?;
         write_synced(&staging.join(FILE_NAME), &list)?;
-        let text = serde_json::to_vec(commit).map_err(internal)?;
+        let commit = Commit { rename, remove };
+        let text = serde_json::to_vec(&commit).map_err(internal)?;
         let unfinished = staging.join("commit.json.new");
         write_synced(&unfinished, &text)?;
         sync_folder(&staging)?;
@@ -188,7 +209,7 @@ impl BackupFolder {
         self.is_decided.set(true);
         rename_file(&unfinished, &staging.join(COMMIT))?;
         sync_folder(&staging)?;
-        self.apply(commit)?;
+        self.apply(&commit)?;
         self.is_decided.set(false);
         Ok(())
     }
@@ -284,21 +305,6 @@ fn rename_file(from: &Path, to: &Path) -> Result<()> {
     std::fs::rename(from, to).map_err(Error::io("cannot rename", from))
 }
 
-fn write_synced(path: &Path, data: &[u8]) -> Result<()> {
-    OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .custom_flags(NO_LINK)
-        .open(path)
-        .and_then(|mut file| {
-            file.write_all(data)?;
-            file.sync_all()
-        })
-        .map_err(Error::io("cannot write", path))
-}
-
 /// Makes a folder that only its owner can look into.
 fn private_folder(path: &Path) -> Result<()> {
     if path.is_dir() {
@@ -327,6 +333,7 @@ fn close_to_others(path: &Path) -> std::io::Result<()> {
         let name = entry?.file_name();
         let name = name.to_string_lossy();
         let is_ours = [LOCK, STAGING, ".pgpass"].contains(&&*name)
+            || name.starts_with(RESTORE)
             || name.starts_with(FILE_NAME)
             || name.trim_end_matches(".enc").ends_with(".gz");
         if !is_ours {

@@ -2,9 +2,12 @@
 
 mod entry;
 mod folder;
+mod retention;
+mod status;
 
-pub use entry::{BackupName, Entry, Part, PartName, StoredPart};
+pub use entry::{BackupName, Entry, Part, PartName, StoredPart, Verification};
 pub use folder::BackupFolder;
+pub use status::{Failure, Status};
 
 use crate::durable::open_file;
 use crate::error::{Error, Result};
@@ -12,7 +15,7 @@ use entry::EntryJson;
 use serde::Serialize;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Read;
 use std::path::Path;
 
@@ -116,6 +119,39 @@ impl Catalog {
         self.entries
             .iter()
             .any(|(_, raw)| raw.get().contains(&quoted))
+    }
+
+    /// Says of the backup `name` that was made at `timestamp` what its proof came to. Whether that
+    /// backup is still there.
+    ///
+    /// # Errors
+    /// `Internal`.
+    pub fn note_verified(
+        &mut self,
+        name: &BackupName,
+        timestamp: i64,
+        verified: Verification,
+    ) -> Result<bool> {
+        match self.get(name) {
+            Some(mut entry) if entry.timestamp == timestamp => {
+                entry.verified = Some(verified);
+                self.set(entry)?;
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// The files that backups have.
+    fn files(&self) -> HashSet<String> {
+        let (entries, _) = self.entries();
+        let parts = entries.iter().flat_map(Entry::parts);
+        parts.map(|(_, part)| part.file.to_string()).collect()
+    }
+
+    /// Removes the entry of that name.
+    fn remove(&mut self, name: &BackupName) {
+        self.entries.retain(|(key, _)| key != name.as_str());
     }
 
     /// Puts an entry in the place of the one of its name.

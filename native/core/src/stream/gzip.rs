@@ -11,6 +11,10 @@ const PIECE: usize = 128 << 10;
 const SAMPLE: usize = 2 << 10;
 /// A piece is worth deflating when its sample becomes smaller than this many 64ths.
 const WORTH: usize = 63;
+/// A sample whose bytes are spread as evenly as those of noise is not tried: the sum of the squares of
+/// how often each value comes is 18 424 on average for noise, with a standard deviation of 181. For text
+/// it is more than 60 000.
+const NOISE: u32 = 19_200;
 
 /// A gzip header without name and time: same data, same bytes. Its last byte says "Unix".
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3];
@@ -112,6 +116,9 @@ impl Gzip {
     fn compresses(&mut self, piece: &[u8]) -> bool {
         let start = piece.len().saturating_sub(SAMPLE) / 2;
         let sample = &piece[start..piece.len().min(start + SAMPLE)];
+        if sample.len() == SAMPLE && is_noise(sample) {
+            return false;
+        }
         let enough = sample.len() * WORTH / 64;
         self.scratch.resize(SAMPLE, 0);
         // It fails when the result does not fit into the room it is given.
@@ -130,6 +137,16 @@ impl Gzip {
         out.truncate(start + length);
         Ok(())
     }
+}
+
+/// Whether the bytes of a sample are spread as evenly as those of noise: 64 times faster to see than to
+/// try. What has been compressed or encrypted mostly is.
+fn is_noise(sample: &[u8]) -> bool {
+    let mut counts = [0_u32; 256];
+    for &byte in sample {
+        counts[usize::from(byte)] += 1;
+    }
+    counts.iter().map(|count| count * count).sum::<u32>() < NOISE
 }
 
 /// Appends `data` as a gzip member of stored blocks.

@@ -105,15 +105,28 @@ impl Spare {
     /// An empty block with room for the largest that is written: one of data with what gzip and the
     /// seal add.
     pub(super) fn take(&self) -> Vec<u8> {
-        let spare = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        spare.unwrap_or_else(|| Vec::with_capacity(BLOCK + BLOCK / 64))
+        let mut block = self.any();
+        block.clear();
+        block
     }
 
-    pub(super) fn give(&self, mut block: Vec<u8>) {
-        block.clear();
+    /// A block of this length to read into. What is in it is of no use; it is there so that it need not
+    /// be zeroed each time.
+    pub(super) fn take_full(&self, length: usize) -> Vec<u8> {
+        let mut block = self.any();
+        block.resize(length, 0);
+        block
+    }
+
+    pub(super) fn give(&self, block: Vec<u8>) {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(block);
+    }
+
+    fn any(&self) -> Vec<u8> {
+        let spare = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        spare.unwrap_or_else(|| Vec::with_capacity(BLOCK + BLOCK / 64))
     }
 }

@@ -356,8 +356,7 @@ impl Source {
 
     /// The next `most` bytes, or what there is; `None` at the end.
     fn block(&mut self, most: usize) -> Result<Option<Vec<u8>>> {
-        let mut block = self.spare.take();
-        block.resize(most, 0);
+        let mut block = self.spare.take_full(most);
         let count = self.read(&mut block)?;
         block.truncate(count);
         Ok((count > 0).then_some(block))

@@ -27,7 +27,10 @@ pub struct Stored {
 /// Writes a stored file. What is written to it is compressed and sealed on all cores and is complete
 /// only after [`StreamWriter::finish`].
 pub struct StreamWriter {
+    /// Always [`BLOCK`] long.
     block: Vec<u8>,
+    /// How much of the block is filled.
+    filled: usize,
     index: u64,
     source_bytes: u64,
     spare: Spare,
@@ -86,7 +89,8 @@ impl StreamWriter {
             size: 0,
         };
         Ok(Self {
-            block: spare.take(),
+            block: spare.take_full(BLOCK),
+            filled: 0,
             index: 0,
             source_bytes: 0,
             spare,
@@ -109,14 +113,13 @@ impl StreamWriter {
     ) -> Result<(u64, Option<io::Error>)> {
         let mut came = 0;
         while came < most {
-            let start = self.block.len();
-            let room = (most - came).min((BLOCK - start) as u64);
-            self.block.resize(start + room as usize, 0); // at most BLOCK
-            let result = source.read(&mut self.block[start..]);
+            let start = self.filled;
+            let room = (most - came).min((BLOCK - start) as u64) as usize; // at most BLOCK
+            let result = source.read(&mut self.block[start..start + room]);
             let got = *result.as_ref().unwrap_or(&0);
-            self.block.truncate(start + got);
+            self.filled += got;
             came += got as u64;
-            if self.block.len() == BLOCK {
+            if self.filled == BLOCK {
                 self.submit(false)?;
             }
             match result {
@@ -132,7 +135,7 @@ impl StreamWriter {
     /// How much was written to it.
     #[must_use]
     pub fn source_bytes(&self) -> u64 {
-        self.source_bytes + self.block.len() as u64
+        self.source_bytes + self.filled as u64
     }
 
     /// Ends the stream, and waits until the file is safe on the disk.
@@ -145,8 +148,13 @@ impl StreamWriter {
     }
 
     fn submit(&mut self, last: bool) -> Result<()> {
-        let next = if last { Vec::new() } else { self.spare.take() };
-        let data = std::mem::replace(&mut self.block, next);
+        let next = if last {
+            Vec::new()
+        } else {
+            self.spare.take_full(BLOCK)
+        };
+        let mut data = std::mem::replace(&mut self.block, next);
+        data.truncate(std::mem::take(&mut self.filled));
         let index = self.index;
         self.index += 1;
         self.source_bytes += data.len() as u64;
@@ -170,9 +178,11 @@ impl StreamWriter {
 
 impl Write for StreamWriter {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        let now = data.len().min(BLOCK - self.block.len());
-        self.block.extend_from_slice(&data[..now]);
-        if self.block.len() == BLOCK {
+        let start = self.filled;
+        let now = data.len().min(BLOCK - start);
+        self.block[start..start + now].copy_from_slice(&data[..now]);
+        self.filled += now;
+        if self.filled == BLOCK {
             self.submit(false)?;
         }
         Ok(now)

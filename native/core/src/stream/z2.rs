@@ -230,7 +230,8 @@ pub(super) fn open(
             ),
         ));
     }
-    let root = Root::derive(password, &field(header, 14), costs)?;
+    let derive = || Ok(Root::derive(password, &field(header, 14), costs)?.0);
+    let root = Root(password.key(&header[2..30], derive)?);
     header_mac(&root, header)?
         .verify_slice(&header[TAG_AT..CHECKSUM_AT])
         .map_err(|_| Error::WrongPassword(path.to_owned()))?;

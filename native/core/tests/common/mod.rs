@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(dead_code)] // every test binary uses its own part of it
 
+pub(crate) mod postgres;
 pub(crate) mod site;
+pub(crate) mod tar;
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -186,4 +188,20 @@ pub(crate) fn set<N: AsRef<OsStr>>(names: impl IntoIterator<Item = N>) -> BTreeS
         .into_iter()
         .map(|name| name.as_ref().to_owned())
         .collect()
+}
+
+/// Runs on a thread that has the rights of its user, also where that is root.
+#[cfg(target_os = "linux")]
+pub(crate) fn unprivileged<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            let mut sets = capabilities(None).unwrap();
+            let all = CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH;
+            sets.effective.remove(all);
+            set_capabilities(None, sets).unwrap();
+            work()
+        });
+        thread.join().unwrap()
+    })
 }

@@ -37,6 +37,7 @@ pub(crate) fn site(scratch: &Scratch) -> Site {
         timezone: None,
         database: None,
         encryption: None,
+        revisions: Default::default(),
         offsite: None,
     }
 }

@@ -1,0 +1,68 @@
+//! What a program that makes backups by itself has to remember beside the list: the last failure, and
+//! whether somebody was told.
+
+use super::FILE_NAME;
+use crate::durable::{open_file, sync_folder, write_synced};
+use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::io::Read;
+use std::path::Path;
+
+/// The longest of it that is read, in bytes.
+const LONGEST: u64 = 1 << 20;
+
+/// How it goes with the backups of a folder. Nothing of it is worth an error: where it cannot be read,
+/// it begins anew.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The last backup that failed; none after one that did not.
+    #[serde(default)]
+    pub failure: Option<Failure>,
+    /// Whether somebody was told that backups do not work, and not yet that they do again.
+    #[serde(default)]
+    pub told: bool,
+}
+
+/// A backup that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// When, in seconds since 1970 (Unix time).
+    pub at: i64,
+    /// The kind of error, as [`crate::error::ErrorKind::name`] has it, or another word.
+    pub kind: String,
+    /// What a person should know.
+    pub message: String,
+}
+
+impl Status {
+    /// Reads it from a backup folder.
+    #[must_use]
+    pub fn load(folder: &Path) -> Self {
+        let mut text = Vec::new();
+        open_file(&folder.join(name()))
+            .and_then(|file| file.take(LONGEST).read_to_end(&mut text))
+            .ok()
+            .and_then(|_| serde_json::from_slice(&text).ok())
+            .unwrap_or_default()
+    }
+
+    /// Writes it to a backup folder: whoever reads it gets this one or the one before, also after the
+    /// power went. One process at a time does this, the node that the site runs on.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn save(&self, folder: &Path) -> Result<()> {
+        let path = folder.join(name());
+        let unfinished = folder.join(format!("{}.new", name()));
+        let text = serde_json::to_vec(self)
+            .map_err(|error| Error::Internal(format!("the status: {error}")))?;
+        write_synced(&unfinished, &text)?;
+        std::fs::rename(&unfinished, &path).map_err(Error::io("cannot rename", &unfinished))?;
+        sync_folder(folder)
+    }
+}
+
+/// It begins as the list does, so that the folder is known to be one of ours.
+fn name() -> String {
+    format!("{FILE_NAME}.status")
+}

@@ -1,0 +1,133 @@
+//! A dump of the database, from `pg_dump` straight into a stream.
+
+use super::child::{Program, is_ready};
+use super::script::{Refused, Script};
+use crate::error::{Error, Result};
+use crate::progress::Monitor;
+use crate::site::Database;
+use crate::stream::StreamWriter;
+use rustix::event::PollFlags;
+use std::borrow::Cow;
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+/// Writes a dump of the site's schema to `out` and gives what `pg_dump` warned of.
+///
+/// # Errors
+/// `Database` with the words of `pg_dump` when the dump is not whole; `Cancelled`; errors of `out`.
+pub(crate) fn dump(
+    database: &Database,
+    out: &mut StreamWriter,
+    monitor: &Monitor,
+) -> Result<Option<String>> {
+    let program = Program {
+        database,
+        command: database.pg_dump.clone(),
+        name: "pg_dump",
+        arguments: arguments(database),
+        failed: "the database was not dumped",
+    };
+    let unsaid = |reason: String| {
+        let command = program.command.display();
+        Error::Database(format!("{command} said that it succeeded, but {reason}"))
+    };
+    let (running, mut output) = program.start(None)?;
+    let mut script = Script::watched();
+    let mut flaw = None;
+    let mut head = Head::default();
+    let mut block = vec![0; 64 << 10];
+    loop {
+        monitor.check()?;
+        if !is_ready(&output, PollFlags::IN)? {
+            continue;
+        }
+        let count = match output.read(&mut block) {
+            Ok(0) => break,
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(Error::io("cannot read from", &database.pg_dump)(error)),
+        };
+        if flaw.is_none() {
+            let seen = script.pass(&block[..count], &mut |_| Ok(()));
+            flaw = seen.err().map(|refused: Refused| refused.to_string());
+        }
+        write(out, &head.pass(&block[..count]))?;
+        monitor.add(count as u64)?;
+    }
+    write(out, &head.end())?;
+    let ended = running.end(monitor)?;
+    // What it says itself comes first.
+    if ended.status != "0" {
+        return Err(program.failure(&ended));
+    }
+    match flaw.map_or_else(|| script.finish().err(), Some) {
+        Some(flaw) => Err(unsaid(flaw)),
+        None => Ok((!ended.said.is_empty()).then_some(ended.said)),
+    }
+}
+
+fn write(out: &mut StreamWriter, dump: &[u8]) -> Result<()> {
+    out.write_all(dump)
+        .map_err(Error::io("cannot write", Path::new("the dump")))
+}
+
+/// The start of a dump, held back until its first statements are there. A dump of the schema `public`
+/// creates that, but every new database has it already, and `psql` would stop there.
+#[derive(Default)]
+struct Head {
+    held: Vec<u8>,
+    has_passed: bool,
+}
+
+impl Head {
+    /// Settings and the schema come within this; tables and data after it.
+    const LENGTH: usize = 4 << 10;
+    const STATEMENT: &'static str = "\nCREATE SCHEMA \"public\";\n";
+    const TOLERANT: &'static str = "\nCREATE SCHEMA IF NOT EXISTS \"public\";\n";
+
+    fn pass<'a>(&mut self, dump: &'a [u8]) -> Cow<'a, [u8]> {
+        if self.has_passed {
+            return Cow::Borrowed(dump);
+        }
+        self.held.extend_from_slice(dump);
+        if self.held.len() < Self::LENGTH {
+            return Cow::Owned(Vec::new());
+        }
+        Cow::Owned(self.end())
+    }
+
+    fn end(&mut self) -> Vec<u8> {
+        self.has_passed = true;
+        let held = std::mem::take(&mut self.held);
+        let statement = Self::STATEMENT.as_bytes();
+        let start = &held[..held.len().min(Self::LENGTH)];
+        match start
+            .windows(statement.len())
+            .position(|at| at == statement)
+        {
+            Some(at) => [
+                &held[..at],
+                Self::TOLERANT.as_bytes(),
+                &held[at + statement.len()..],
+            ]
+            .concat(),
+            None => held,
+        }
+    }
+}
+
+fn arguments(database: &Database) -> Vec<String> {
+    // In pg_dump's patterns only a quoted name means itself.
+    let schema = format!("--schema=\"{}\"", database.schema.replace('"', "\"\""));
+    [
+        "--format=plain",
+        "--no-password",
+        "--no-owner",
+        "--no-privileges",
+        "--quote-all-identifiers",
+    ]
+    .map(str::to_owned)
+    .into_iter()
+    .chain([schema])
+    .collect()
+}

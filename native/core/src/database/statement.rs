@@ -1,0 +1,505 @@
+//! What a statement of a dump is, by its first words: what `pg_dump` writes for one schema is loaded,
+//! who owns it and who may see it is left out, anything else is refused.
+
+/// A piece of a statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Token {
+    /// A keyword or a name, in lower case as PostgreSQL takes it.
+    Word(String),
+    /// A name in quotes, without them.
+    Name(String),
+    /// A string, without its quotes.
+    Text(String),
+    /// A single sign.
+    Sign(u8),
+    /// A number, or anything that is too long to matter.
+    Other,
+}
+
+impl Token {
+    fn is(&self, word: &str) -> bool {
+        matches!(self, Self::Word(own) if own == word)
+    }
+
+    fn is_sign(&self, sign: u8) -> bool {
+        *self == Self::Sign(sign)
+    }
+
+    fn name(&self) -> Option<&str> {
+        match self {
+            Self::Word(name) | Self::Name(name) => Some(name),
+            _ => None,
+        }
+    }
+}
+
+/// What to do with a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// That depends on what follows.
+    More,
+    Load,
+    LeaveOut,
+}
+
+use Verdict::{LeaveOut, Load, More};
+
+/// The name of an object comes right after its kind, with its schema; or it has none of its own.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Named {
+    InSchema,
+    OnTable,
+}
+
+use Named::{InSchema, OnTable};
+
+/// The kinds of objects that belong to a schema. Longer ones before those they begin with.
+const KINDS: [(&[&str], Named); 31] = [
+    (&["unlogged", "table"], InSchema),
+    (&["foreign", "table"], InSchema),
+    (&["table"], InSchema),
+    (&["materialized", "view"], InSchema),
+    (&["view"], InSchema),
+    (&["unlogged", "sequence"], InSchema),
+    (&["sequence"], InSchema),
+    (&["function"], InSchema),
+    (&["procedure"], InSchema),
+    (&["aggregate"], InSchema),
+    (&["type"], InSchema),
+    (&["domain"], InSchema),
+    (&["operator", "class"], InSchema),
+    (&["operator", "family"], InSchema),
+    (&["operator"], InSchema),
+    (&["collation"], InSchema),
+    (&["default", "conversion"], InSchema),
+    (&["conversion"], InSchema),
+    (&["statistics"], InSchema),
+    (&["text", "search", "configuration"], InSchema),
+    (&["text", "search", "dictionary"], InSchema),
+    (&["text", "search", "parser"], InSchema),
+    (&["text", "search", "template"], InSchema),
+    (&["column"], InSchema),
+    (&["index"], InSchema),
+    (&["unique", "index"], OnTable),
+    (&["constraint", "trigger"], OnTable),
+    (&["constraint"], OnTable),
+    (&["trigger"], OnTable),
+    (&["rule"], OnTable),
+    (&["policy"], OnTable),
+];
+
+/// Settings that our own session makes; and an older server may not know the newest of them.
+const TIMEOUTS: [&str; 4] = [
+    "statement_timeout",
+    "lock_timeout",
+    "transaction_timeout",
+    "idle_in_transaction_session_timeout",
+];
+
+const SETTINGS: [&str; 11] = [
+    "check_function_bodies",
+    "client_encoding",
+    "client_min_messages",
+    "default_table_access_method",
+    "default_tablespace",
+    "default_toast_compression",
+    "default_with_oids",
+    "row_security",
+    "search_path",
+    "standard_conforming_strings",
+    "xmloption",
+];
+
+/// Encodings in which no byte of a longer character looks like a quote or a backslash.
+const ENCODINGS: [&str; 10] = [
+    "utf8", "unicode", "sqlascii", "latin", "iso8859", "win12", "win866", "win874", "koi8", "euc",
+];
+
+/// The schema that a dump should be of; or that it turns out to be of.
+#[derive(Debug, Default)]
+pub(super) struct Schema {
+    name: Option<String>,
+    is_the_sites: bool,
+    is_seen: bool,
+}
+
+impl Schema {
+    pub(super) fn of_site(name: &str) -> Self {
+        Self {
+            name: Some(name.to_owned()),
+            is_the_sites: true,
+            is_seen: false,
+        }
+    }
+
+    /// Nothing in the dump says that it is of the site: loading it would only empty that.
+    pub(super) fn is_missing(&self) -> bool {
+        self.is_the_sites && !self.is_seen
+    }
+
+    fn see(&mut self, seen: &str) -> Result<(), String> {
+        self.is_seen = true;
+        match &self.name {
+            None => {
+                self.name = Some(seen.to_owned());
+                Ok(())
+            }
+            Some(name) if name == seen => Ok(()),
+            Some(name) if self.is_the_sites => Err(format!(
+                "the dump is of the schema \"{seen}\", the site's is \"{name}\""
+            )),
+            Some(name) => Err(format!(
+                "the dump is of the schema \"{name}\", and here of \"{seen}\""
+            )),
+        }
+    }
+
+    /// What to do with the statement that starts with these tokens, or `is_complete`. In brackets only
+    /// those of a `SELECT` count.
+    pub(super) fn judge(&mut self, tokens: &[Token], is_complete: bool) -> Result<Verdict, String> {
+        let first = match tokens.first() {
+            Some(Token::Word(first)) => first.as_str(),
+            _ => "",
+        };
+        let verdict = match first {
+            "grant" | "revoke" => LeaveOut,
+            "set" if is_complete => self.set(tokens)?,
+            "select" => self.select(tokens, is_complete)?,
+            "create" => self.create(tokens, is_complete)?,
+            "alter" => self.alter(tokens, is_complete)?,
+            "comment" => self.comment(tokens, is_complete)?,
+            "copy" if is_complete => self.copy(tokens)?,
+            "insert" if tokens.get(1).is_some_and(|token| token.is("into")) => {
+                self.named(tokens, 2, is_complete)?
+            }
+            "refresh" if starts(&tokens[1..], &["materialized", "view"]) => {
+                self.named(tokens, 3, is_complete)?
+            }
+            "security" if starts(&tokens[1..], &["label"]) => LeaveOut,
+            "reset" if starts(&tokens[1..], &["session", "authorization"]) => LeaveOut,
+            "set" | "copy" => More,
+            "begin" | "commit" | "rollback" | "end" | "abort" | "start" | "savepoint"
+            | "release" | "prepare" => {
+                return Err(format!(
+                    "{} would end the transaction that a restore is",
+                    first.to_uppercase()
+                ));
+            }
+            // What there is of it is told.
+            _ if !is_complete && tokens.len() < 3 => More,
+            _ => return Err(unknown(tokens)),
+        };
+        if verdict == More && is_complete {
+            return Err(unknown(tokens));
+        }
+        Ok(verdict)
+    }
+
+    fn set(&mut self, tokens: &[Token]) -> Result<Verdict, String> {
+        if starts(&tokens[1..], &["session", "authorization"]) {
+            return Ok(LeaveOut); // around a GRANT
+        }
+        let [_, Token::Word(setting), sign, value, rest @ ..] = tokens else {
+            return Err(unknown_setting(tokens));
+        };
+        let is_assignment = sign.is_sign(b'=') || sign.is("to");
+        if is_assignment && TIMEOUTS.contains(&setting.as_str()) {
+            return Ok(LeaveOut);
+        }
+        if !is_assignment || !SETTINGS.contains(&setting.as_str()) {
+            return Err(unknown_setting(tokens));
+        }
+        let text = match value {
+            Token::Word(text) | Token::Name(text) | Token::Text(text) => text.as_str(),
+            _ => "",
+        };
+        match setting.as_str() {
+            "standard_conforming_strings" if text != "on" => Err(
+                "its strings are of the old kind (standard_conforming_strings is off): dump with a \
+                 server where it is on, or load it by hand"
+                    .into(),
+            ),
+            "client_encoding" if !is_safe(text) => Err(format!(
+                "the encoding \"{text}\" is not one of a server: load it by hand"
+            )),
+            // As old versions of pg_dump name the schema.
+            "search_path" if !text.is_empty() && text != "pg_catalog" => {
+                self.see(text)?;
+                Ok(Load)
+            }
+            "search_path" => Ok(Load),
+            _ if rest.is_empty() => Ok(Load),
+            _ => Err(unknown_setting(tokens)),
+        }
+    }
+
+    fn select(&mut self, tokens: &[Token], is_complete: bool) -> Result<Verdict, String> {
+        let mut at = 1;
+        if let [star, from, ..] = &tokens[1..]
+            && star.is_sign(b'*')
+            && from.is("from")
+        {
+            at = 3; // from version 18
+        }
+        let call = &tokens[at..];
+        let [catalog, dot, Token::Word(function), ..] = call else {
+            return if is_complete || call.len() > 2 {
+                Err(unknown(tokens))
+            } else {
+                Ok(More)
+            };
+        };
+        if !catalog.is("pg_catalog") || !dot.is_sign(b'.') {
+            return Err(unknown(tokens));
+        }
+        match function.as_str() {
+            "pg_restore_relation_stats" | "pg_restore_attribute_stats" if at == 3 => Ok(Load),
+            "set_config" | "setval" if !is_complete => Ok(More),
+            "set_config" => match &call[3..] {
+                [
+                    Token::Sign(b'('),
+                    Token::Text(setting),
+                    Token::Sign(b','),
+                    Token::Text(path),
+                    Token::Sign(b','),
+                    last,
+                    Token::Sign(b')'),
+                ] if setting == "search_path" && path.is_empty() && last.is("false") => Ok(Load),
+                _ => Err(unknown_setting(tokens)),
+            },
+            "setval" => match &call[3..] {
+                [
+                    Token::Sign(b'('),
+                    Token::Text(sequence),
+                    Token::Sign(b','),
+                    rest @ ..,
+                    Token::Sign(b')'),
+                ] if !rest.iter().any(|token| token.is_sign(b'(')) => {
+                    if let Some(schema) = schema_of(sequence) {
+                        self.see(&schema)?;
+                    }
+                    Ok(Load)
+                }
+                _ => Err(unknown(tokens)),
+            },
+            _ => Err(unknown(tokens)),
+        }
+    }
+
+    fn create(&mut self, tokens: &[Token], is_complete: bool) -> Result<Verdict, String> {
+        let mut at = 1;
+        if starts(&tokens[1..], &["or", "replace"]) {
+            at = 3;
+        }
+        if tokens.get(at).is_some_and(|token| token.is("schema")) {
+            if !is_complete {
+                return Ok(More);
+            }
+            at += 1;
+            if starts(&tokens[at..], &["if", "not", "exists"]) {
+                at += 3;
+            }
+            let rest = tokens.get(at + 1..).unwrap_or_default();
+            let is_plain = rest.is_empty() || (starts(rest, &["authorization"]) && rest.len() == 2);
+            return match tokens.get(at).and_then(Token::name) {
+                Some(name) if is_plain => {
+                    self.see(name)?;
+                    Ok(LeaveOut)
+                }
+                _ => Err(unknown(tokens)),
+            };
+        }
+        match kind(tokens, at, is_complete)? {
+            None => Ok(More),
+            // The index of a dump is on a table that is named with its schema.
+            Some((_, OnTable)) => Ok(Load),
+            Some((after, InSchema)) if tokens[after - 1].is("index") => Ok(Load),
+            Some((after, InSchema)) => self.named(tokens, after, is_complete),
+        }
+    }
+
+    fn alter(&mut self, tokens: &[Token], is_complete: bool) -> Result<Verdict, String> {
+        if starts(&tokens[1..], &["default", "privileges"]) {
+            return Ok(LeaveOut);
+        }
+        if tokens.len() < 3 && !is_complete {
+            return Ok(More);
+        }
+        let is_owner = matches!(tokens, [.., owner, to, name] if owner.is("owner") && to.is("to") && name.name().is_some());
+        let is_schema = tokens.get(1).is_some_and(|token| token.is("schema"));
+        if is_schema {
+            return match is_complete {
+                false => Ok(More),
+                true if is_owner => Ok(LeaveOut),
+                true => Err(unknown(tokens)),
+            };
+        }
+        let Some((mut at, named)) = kind(tokens, 1, is_complete)? else {
+            return Ok(More);
+        };
+        if !is_complete {
+            // Its last words tell whether it is about the owner.
+            return Ok(More);
+        }
+        if starts(&tokens[at..], &["if", "exists"]) {
+            at += 2;
+        }
+        if tokens.get(at).is_some_and(|token| token.is("only")) {
+            at += 1;
+        }
+        if is_owner {
+            return Ok(LeaveOut);
+        }
+        match named {
+            InSchema => self.named(tokens, at, true),
+            OnTable => Ok(Load),
+        }
+    }
+
+    fn comment(&mut self, tokens: &[Token], is_complete: bool) -> Result<Verdict, String> {
+        match tokens {
+            [_] if !is_complete => Ok(More),
+            [_, on] if !is_complete && on.is("on") => Ok(More),
+            [_, on, schema, name, ..] if on.is("on") && schema.is("schema") => {
+                match name.name() {
+                    Some(name) => self.see(name)?,
+                    None => return Err(unknown(tokens)),
+                }
+                Ok(Load)
+            }
+            [_, on, schema] if !is_complete && on.is("on") && schema.is("schema") => Ok(More),
+            [_, on, _, ..] if on.is("on") => match kind(tokens, 2, is_complete)? {
+                None => Ok(More),
+                Some((after, InSchema)) => self.named(tokens, after, is_complete),
+                Some((_, OnTable)) => Ok(Load),
+            },
+            _ => Err(unknown(tokens)),
+        }
+    }
+
+    fn copy(&mut self, tokens: &[Token]) -> Result<Verdict, String> {
+        if !is_copy_in(tokens) {
+            return Err("COPY reads or writes something else than the dump itself".into());
+        }
+        self.named(tokens, 1, true)
+    }
+
+    /// The name at a place has no other schema than that of the dump.
+    fn named(&mut self, tokens: &[Token], at: usize, is_complete: bool) -> Result<Verdict, String> {
+        match &tokens[at.min(tokens.len())..] {
+            [name, dot, ..] if dot.is_sign(b'.') => match name.name() {
+                Some(schema) => self.see(schema)?,
+                None => return Err(unknown(tokens)),
+            },
+            [_, _, ..] => {}
+            _ if is_complete => {}
+            _ => return Ok(More),
+        }
+        Ok(Load)
+    }
+}
+
+/// Whether data follow.
+pub(super) fn is_copy_in(tokens: &[Token]) -> bool {
+    let ends =
+        |rest: &[Token]| matches!(rest, [from, stdin] if from.is("from") && stdin.is("stdin"));
+    let without_columns = |rest: &[Token]| match rest {
+        [Token::Sign(b'('), Token::Sign(b')'), rest @ ..] => ends(rest),
+        rest => ends(rest),
+    };
+    match tokens {
+        [copy, schema, Token::Sign(b'.'), table, rest @ ..]
+            if copy.is("copy") && schema.name().is_some() && table.name().is_some() =>
+        {
+            without_columns(rest)
+        }
+        [copy, table, rest @ ..] if copy.is("copy") && table.name().is_some() => {
+            without_columns(rest)
+        }
+        _ => false,
+    }
+}
+
+/// The name of the table of a `COPY`.
+pub(super) fn table(tokens: &[Token]) -> Option<&str> {
+    match tokens {
+        [_, _, Token::Sign(b'.'), table, ..] | [_, table, ..] => table.name(),
+        _ => None,
+    }
+}
+
+/// The place after the kind of object that is named at a place; `None` when more must be seen.
+fn kind(tokens: &[Token], at: usize, is_complete: bool) -> Result<Option<(usize, Named)>, String> {
+    let rest = tokens.get(at..).unwrap_or_default();
+    if rest.len() < 3 && !is_complete {
+        return Ok(None);
+    }
+    KINDS
+        .iter()
+        .find(|(words, _)| starts(rest, words))
+        .map(|(words, named)| Some((at + words.len(), *named)))
+        .ok_or_else(|| unknown(tokens))
+}
+
+fn starts(tokens: &[Token], words: &[&str]) -> bool {
+    tokens.len() >= words.len() && tokens.iter().zip(words).all(|(token, word)| token.is(word))
+}
+
+/// The schema in the text that names a sequence.
+fn schema_of(text: &str) -> Option<String> {
+    let Some(quoted) = text.strip_prefix('"') else {
+        return text
+            .split_once('.')
+            .map(|(schema, _)| schema.to_ascii_lowercase());
+    };
+    let mut name = String::new();
+    let mut rest = quoted.chars();
+    loop {
+        match rest.next()? {
+            '"' => match rest.next()? {
+                '"' => name.push('"'),
+                '.' => return Some(name),
+                _ => return None,
+            },
+            c => name.push(c),
+        }
+    }
+}
+
+fn is_safe(encoding: &str) -> bool {
+    let plain: String = encoding
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .map(|c| c.to_ascii_lowercase())
+        .collect();
+    ENCODINGS.iter().any(|known| plain.starts_with(known))
+}
+
+fn unknown(tokens: &[Token]) -> String {
+    format!(
+        "\"{}\" is not what pg_dump writes for a schema",
+        words(tokens)
+    )
+}
+
+fn unknown_setting(tokens: &[Token]) -> String {
+    format!("\"{}\" is not a setting of pg_dump", words(tokens))
+}
+
+/// The first words, for reading.
+fn words(tokens: &[Token]) -> String {
+    let mut words: Vec<String> = tokens
+        .iter()
+        .take(4)
+        .map_while(|token| match token {
+            Token::Word(word) => Some(word.to_uppercase()),
+            Token::Name(name) => Some(name.clone()),
+            Token::Sign(sign) => Some(char::from(*sign).to_string()),
+            Token::Text(_) | Token::Other => None,
+        })
+        .collect();
+    if words.is_empty() {
+        words.push("a statement without a first word".into());
+    }
+    words.join(" ")
+}

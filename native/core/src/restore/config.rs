@@ -1,0 +1,225 @@
+//! Where the files of a configuration archive belong.
+
+use crate::durable::real;
+use crate::error::{Error, Result};
+use crate::site::{Site, config_name};
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// Configuration files that are part of the release and not of the site.
+const NEVER: [&str; 1] = ["zotonic_site.config.in"];
+
+/// Which of an archive is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Half {
+    Config,
+    Security,
+}
+
+/// The folders that a site's configuration is in.
+pub(super) struct Places {
+    /// Where the files that the site names are, under the names that an archive has for them.
+    known: BTreeMap<String, PathBuf>,
+    /// For files that it does not name.
+    private: Option<PathBuf>,
+    config_d: Option<PathBuf>,
+    security: Option<PathBuf>,
+}
+
+impl Places {
+    pub(super) fn of(site: &Site) -> Self {
+        let mut known = BTreeMap::new();
+        let mut private = None;
+        let mut config_d = None;
+        for path in &site.config_files {
+            let Some(name) = config_name(path) else {
+                continue;
+            };
+            // The file itself is replaced, not a link to it.
+            let path = real(path);
+            let folder = path.parent().map(Path::to_owned);
+            match name.strip_prefix("config.d/") {
+                Some(below) if !below.contains('/') => config_d = config_d.or(folder),
+                Some(_) => {}
+                None => private = private.or(folder),
+            }
+            known.insert(name, path);
+        }
+        let config_d = config_d.or_else(|| Some(private.as_ref()?.join("config.d")));
+        let private = private.or_else(|| Some(config_d.as_ref()?.parent()?.to_owned()));
+        Self {
+            known,
+            private,
+            config_d,
+            security: site.security_dir.as_deref().map(real),
+        }
+    }
+
+    /// The folders that anything may be restored to.
+    pub(super) fn folders(&self) -> Vec<PathBuf> {
+        let mut folders: Vec<PathBuf> = self
+            .known
+            .values()
+            .filter_map(|path| Some(path.parent()?.to_owned()))
+            .chain(self.private.clone())
+            .chain(self.config_d.clone())
+            .chain(self.security.clone())
+            .collect();
+        folders.sort();
+        folders.dedup();
+        folders
+    }
+
+    /// Where an entry of the archive belongs: a folder, and the path below it. `None` for what is not
+    /// restored.
+    ///
+    /// # Errors
+    /// `Usage` when the site does not say where.
+    pub(super) fn place(&self, entry: &[u8], half: Half) -> Result<Option<(PathBuf, Vec<u8>)>> {
+        let Some((of, below)) = split(entry) else {
+            return Ok(None);
+        };
+        if of != half {
+            return Ok(None);
+        }
+        let no_place = |setting: &str| {
+            Error::Usage(format!(
+                "the backup has {}, and the site does not say where that belongs: set {setting}, or \
+                 leave it out with --only",
+                String::from_utf8_lossy(entry)
+            ))
+        };
+        if of == Half::Security {
+            let security = self.security.clone();
+            let security = security.ok_or_else(|| no_place("security_dir"))?;
+            return Ok(Some((security, below.to_vec())));
+        }
+        let name = std::str::from_utf8(below).unwrap_or_default();
+        if NEVER.iter().any(|never| name.ends_with(never)) {
+            return Ok(None);
+        }
+        if let Some((folder, file)) = self
+            .known
+            .get(name)
+            .and_then(|path| Some((path.parent()?.to_owned(), path.file_name()?.as_bytes())))
+        {
+            return Ok(Some((folder, file.to_vec())));
+        }
+        let (folder, rest) = if let Some(rest) = below.strip_prefix(b"config.d/") {
+            (&self.config_d, rest)
+        } else if let Some(rest) = below.strip_prefix(b"priv/") {
+            (&self.private, rest)
+        } else {
+            return Ok(None);
+        };
+        let folder = folder.clone().ok_or_else(|| no_place("config_files"))?;
+        Ok(Some((folder, rest.to_vec())))
+    }
+}
+
+/// `config-<site>/config/<below>` or `config-<site>/security/<below>`.
+fn split(entry: &[u8]) -> Option<(Half, &[u8])> {
+    let entry = entry.strip_prefix(b"./").unwrap_or(entry);
+    let entry = entry.strip_suffix(b"/").unwrap_or(entry);
+    let mut parts = entry.splitn(3, |&byte| byte == b'/');
+    let top = OsStr::from_bytes(parts.next()?).to_str()?;
+    let half = match parts.next()? {
+        b"config" => Half::Config,
+        b"security" => Half::Security,
+        _ => return None,
+    };
+    let below = parts.next()?;
+    (top.starts_with("config-") && !below.is_empty()).then_some((half, below))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn site(config_files: &str) -> Site {
+        toml::from_str(&format!(
+            "site = \"s\"\nbackup_dir = \"/b\"\nsecurity_dir = \"/sec\"\nconfig_files = {config_files}"
+        ))
+        .unwrap()
+    }
+
+    fn placed(site: &Site, entry: &str) -> Option<(String, String)> {
+        let half = split(entry.as_bytes())?.0;
+        let (folder, below) = Places::of(site).place(entry.as_bytes(), half).unwrap()?;
+        Some((
+            folder.to_str().unwrap().into(),
+            String::from_utf8(below).unwrap(),
+        ))
+    }
+
+    #[test]
+    fn files_go_to_the_folders_of_their_kind() {
+        let site = site(
+            "[\"/s/priv/zotonic_site.config\", \"/s/priv/config.d/a.config\", \"/etc/odd.config\"]",
+        );
+        let at = |entry: &str| placed(&site, entry);
+        let place = |folder: &str, name: &str| Some((folder.to_owned(), name.to_owned()));
+        assert_eq!(
+            at("config-s/config/priv/zotonic_site.config"),
+            place("/s/priv", "zotonic_site.config")
+        );
+        assert_eq!(
+            at("config-s/config/priv/odd.config"),
+            place("/etc", "odd.config")
+        );
+        assert_eq!(
+            at("config-s/config/priv/new.config"),
+            place("/s/priv", "new.config")
+        );
+        assert_eq!(
+            at("config-s/config/config.d/a.config"),
+            place("/s/priv/config.d", "a.config")
+        );
+        assert_eq!(
+            at("config-s/config/config.d/b.config"),
+            place("/s/priv/config.d", "b.config")
+        );
+        assert_eq!(
+            at("config-s/security/letsencrypt/key.pem"),
+            place("/sec", "letsencrypt/key.pem")
+        );
+    }
+
+    #[test]
+    fn what_is_no_configuration_is_left_out() {
+        let site = site("[\"/s/priv/zotonic_site.config\"]");
+        for entry in [
+            "config-s/config/priv/zotonic_site.config.in",
+            "config-s/config/other/x",
+            "config-s/else/x",
+            "config-s/config/priv/",
+            "elsewhere/config/priv/x",
+            "config-s/security/",
+        ] {
+            assert_eq!(placed(&site, entry), None, "{entry}");
+        }
+    }
+
+    #[test]
+    fn without_a_place_the_setting_is_named() {
+        let error = Places::of(&site("[]"))
+            .place(b"config-s/config/priv/x.config", Half::Config)
+            .unwrap_err();
+        assert!(error.to_string().contains("config_files"), "{error}");
+    }
+
+    #[test]
+    fn config_d_is_beside_the_files_of_a_site_that_names_none() {
+        let site = site("[\"/s/priv/zotonic_site.config\"]");
+        assert_eq!(
+            placed(&site, "config-s/config/config.d/b.config")
+                .unwrap()
+                .0,
+            "/s/priv/config.d"
+        );
+    }
+}

@@ -1,0 +1,877 @@
+//! A dump that is loaded takes the place of what was there, or nothing has changed.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+
+use common::Scratch;
+use common::postgres::{Db, loads, script};
+use std::io::{self, Read};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use zbackup_core::database::{Fate, Purpose, TransactionId, Trust, fate, load};
+use zbackup_core::error::{Error, ErrorKind};
+use zbackup_core::progress::{Cancel, Monitor, NoProgress};
+use zbackup_core::site::Database;
+
+/// Lines that a restore leaves out or refuses, where they are text.
+const BODY: &str = "\nbegin\n  /* it's \"this\"\n\\! touch /nowhere\n\\restrict x\nALTER TABLE t OWNER TO x;\n\
+                    GRANT ALL ON t TO x;\n\\.\n COMMIT;\n$a$ $b */\n  return new;\nend ";
+
+/// A site, in a schema of this name.
+fn make_site(db: &Db, schema: &str) {
+    let name = format!("\"{}\"", schema.replace('"', "\"\""));
+    db.sql(&format!(
+        r#"CREATE SCHEMA IF NOT EXISTS {name}; SET search_path TO {name};
+        CREATE TYPE mood AS ENUM ('so', 'so;so');
+        CREATE TABLE rsc (id serial PRIMARY KEY, "Title ""1""" text, data bytea, tags text[], mood mood);
+        CREATE TABLE edge (id bigserial, subject_id int NOT NULL REFERENCES rsc (id) ON DELETE CASCADE, p text);
+        CREATE TABLE "empty one" (x int);
+        CREATE INDEX edge_p ON edge (p);
+        CREATE VIEW recent AS SELECT id FROM rsc WHERE id > 2;
+        CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $body${BODY}$body$;
+        CREATE FUNCTION std() RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT 1; SELECT CASE WHEN true THEN 2 END; END;
+        CREATE TRIGGER touched BEFORE INSERT ON edge FOR EACH ROW WHEN (false) EXECUTE FUNCTION touch();
+        INSERT INTO rsc ("Title ""1""", data, tags, mood) VALUES
+            (E'tab\t lf\n back\\slash \\. \\N', '\x00ff5c2e0a', ARRAY['a,b', NULL], 'so;so'), (E'\\.', NULL, NULL, NULL),
+            (E'\n--\n-- PostgreSQL database dump complete\n--\n', '', '{{}}', 'so'), ('日本', NULL, NULL, NULL);
+        INSERT INTO edge (subject_id, p) SELECT 1 + n % 4, 'p' || n FROM generate_series(1, 500) n;
+        SELECT setval('rsc_id_seq', 4242);"#
+    ));
+}
+
+/// What is in a site after its backup was made.
+fn change_site(db: &Db, schema: &str) {
+    let name = format!("\"{}\"", schema.replace('"', "\"\""));
+    db.sql(&format!(
+        "SET search_path TO {name}; DELETE FROM edge WHERE id % 2 = 0; ALTER TABLE rsc ADD later int DEFAULT 7;
+         INSERT INTO rsc (mood) VALUES ('so'); CREATE TABLE later AS SELECT 1 AS x; DROP FUNCTION std"
+    ));
+}
+
+/// A site in the schema `site` that has changed since its dump.
+fn site() -> (Db, String) {
+    let db = Db::new();
+    make_site(&db, "site");
+    let dump = db.dump("site");
+    change_site(&db, "site");
+    (db, dump)
+}
+
+fn end(dump: &str) -> usize {
+    dump.rfind("--\n-- PostgreSQL database dump complete")
+        .unwrap()
+}
+
+/// More statements before the end of a dump.
+fn with(dump: &str, more: &str) -> String {
+    let (start, end) = dump.split_at(end(dump));
+    format!("{start}{more}\n{end}")
+}
+
+fn line_of(dump: &str, text: &str) -> usize {
+    let at = dump.find(text).unwrap();
+    dump[..at].matches('\n').count() + 1
+}
+
+#[track_caller]
+fn has(error: &Error, words: &[&str]) {
+    let said = error.to_string();
+    for word in words {
+        assert!(said.contains(word), "no \"{word}\" in: {said}");
+    }
+}
+
+#[test]
+fn what_a_dump_holds_takes_the_place_of_what_is_there() {
+    for schema in ["site", "the \"best\" it's $a$", "public", &"ü".repeat(31)] {
+        let db = Db::new();
+        make_site(&db, schema);
+        let dump = db.dump(schema);
+        let before = db.all();
+        db.sql("CREATE SCHEMA other; CREATE TABLE other.kept AS SELECT 'kept' AS x");
+        let beside = db.dump("other");
+        change_site(&db, schema);
+        assert_ne!(db.all(), before);
+        let loaded = db.load(schema, &dump, Purpose::Replace).unwrap();
+        let tables: Vec<_> = loaded
+            .tables
+            .iter()
+            .map(|table| (table.name.as_str(), table.rows))
+            .collect();
+        assert_eq!(tables, [("edge", 500), ("empty one", 0), ("rsc", 4)]);
+        assert_eq!(loaded.warnings, [""; 0], "{schema}");
+        assert_eq!(db.dump("other").len(), beside.len());
+        db.sql("DROP SCHEMA other CASCADE");
+        assert_eq!(db.all(), before, "{schema}");
+        assert_eq!(
+            db.sql("SELECT prosrc FROM pg_proc WHERE proname = 'touch'"),
+            BODY.trim()
+        );
+
+        // Into a database that has no such schema, too.
+        let second = Db::new();
+        second.load(schema, &dump, Purpose::Replace).unwrap();
+        assert_eq!(second.all(), before, "{schema}");
+    }
+}
+
+#[test]
+fn a_bad_dump_changes_nothing_and_the_reason_is_said() {
+    let (db, dump) = site();
+    let scratch = Scratch::new();
+    let mark = scratch.join("ran");
+    let ran = mark.to_str().unwrap();
+    let copy = "COPY \"site\".\"rsc\"";
+    let row = "\n2\t\\\\.\t";
+    assert!(
+        dump.contains(row),
+        "{:?}",
+        dump.find(copy).map(|at| &dump[at..at + 300])
+    );
+    let more = |text: &str| with(&dump, text);
+    let between = |text: &str| dump.replacen(copy, &format!("{text}\n{copy}"), 1);
+    let cases = [
+        (
+            more("CREATE INDEX \"x\" ON \"site\".\"nothing\" (\"a\");"),
+            "CREATE INDEX \"x\"",
+            vec!["does not exist", "site.nothing", "CREATE INDEX \"x\""],
+        ),
+        (
+            more("SELECT pg_catalog.setval('site.nothing', 1);"),
+            "SELECT pg_catalog.setval('site.nothing",
+            vec!["does not exist"],
+        ),
+        (
+            dump.replacen(row, "\nx\t\\\\.\t", 1),
+            "\nx\t",
+            vec![
+                "row 2 of the table \"rsc\"",
+                "invalid input syntax",
+                "COPY rsc, line 2",
+            ],
+        ),
+        (dump.replacen(row, "\n1\t\\\\.\t", 1), "\n1\tx", vec![]),
+        (
+            between("\\! touch RAN"),
+            "\\! touch RAN",
+            vec!["\\!", "psql itself"],
+        ),
+        (
+            between("\\copy site.rsc from RAN"),
+            "\\copy",
+            vec!["\\copy"],
+        ),
+        (between("\\o RAN"), "\\o RAN", vec!["\\o"]),
+        (
+            between("COMMENT ON TABLE site.rsc IS 'x' \\g RAN\n;"),
+            "COMMENT ON TABLE site.rsc IS",
+            vec!["\\g"],
+        ),
+        (
+            between("COMMIT;"),
+            "COMMIT;\nCOPY",
+            vec!["COMMIT", "end the transaction"],
+        ),
+        (
+            between("COPY site.rsc TO PROGRAM 'touch RAN';"),
+            "COPY site.rsc TO",
+            vec!["COPY"],
+        ),
+        (
+            between("COPY site.edge TO 'RAN';"),
+            "COPY site.edge TO",
+            vec!["COPY"],
+        ),
+        (
+            between("DROP SCHEMA site CASCADE;"),
+            "DROP SCHEMA",
+            vec!["DROP SCHEMA"],
+        ),
+        (
+            between("ALTER TABLE other.t ADD x int;"),
+            "ALTER TABLE other",
+            vec!["schema \"other\"", "\"site\""],
+        ),
+    ];
+    let before = db.all();
+    for (bad, place, words) in cases {
+        let bad = bad.replace("RAN", ran);
+        let place = place.replace("RAN", ran);
+        for purpose in [Purpose::Replace, Purpose::Drill] {
+            let error = db.load("site", &bad, purpose).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Database);
+            if !words.is_empty() {
+                let line = line_of(&bad, &place) + usize::from(place.starts_with('\n'));
+                has(&error, &[&format!("line {line} of the dump")]);
+            }
+            has(&error, &words);
+            assert!(!mark.exists(), "{bad}");
+        }
+        assert!(db.all() == before, "{place}");
+    }
+    // A row is lost that the server takes for the end of the data.
+    let lost = dump
+        .replacen("\np1\n", "\n", 1)
+        .replacen("\t1\tp4\n", "\t1\tp4\\.\n", 1);
+    assert_ne!(lost, dump);
+    let error = db.load("site", &lost, Purpose::Replace).unwrap_err();
+    has(&error, &["500 rows", "\"edge\"", "were loaded"]);
+    // Of another site.
+    let other = Db::new();
+    make_site(&other, "elsewhere");
+    for options in [
+        &["--schema=elsewhere"][..],
+        &["--schema=elsewhere", "--quote-all-identifiers"],
+    ] {
+        let error = db
+            .load("site", &other.dump_with(options), Purpose::Replace)
+            .unwrap_err();
+        has(
+            &error,
+            &["the dump is of the schema \"elsewhere\", the site's is \"site\""],
+        );
+    }
+    let nothing = format!(
+        "{}{}",
+        &dump[..dump.find("CREATE SCHEMA").unwrap()],
+        &dump[end(&dump)..]
+    );
+    let error = db.load("site", &nothing, Purpose::Replace).unwrap_err();
+    has(&error, &["holds nothing of the site's schema"]);
+    make_site(&other, "public");
+    let error = db
+        .load(
+            "site",
+            &other.dump_with(&["--schema=public"]),
+            Purpose::Replace,
+        )
+        .unwrap_err();
+    has(&error, &["of the schema \"public\"", "\"site\""]);
+    assert!(db.all() == before);
+}
+
+#[test]
+fn a_dump_that_is_cut_off_changes_nothing() {
+    let (db, dump) = site();
+    let before = db.all();
+    let end = dump.trim_end().len();
+    let step = end / 40;
+    for length in (0..end).step_by(step).chain([end - 1]) {
+        let Some(cut) = dump.get(..length) else {
+            continue;
+        };
+        let error = db.load("site", cut, Purpose::Replace).unwrap_err();
+        assert!(
+            ["cut off", "not a dump"]
+                .iter()
+                .any(|words| error.to_string().contains(words)),
+            "{length}: {error}"
+        );
+    }
+    assert!(db.all() == before);
+}
+
+/// In the style of Zotonic's own module, by a newer pg_dump than the server, of a role that is not here.
+const FOREIGN: &str = r#"--
+-- PostgreSQL database dump
+--
+
+\restrict 029C5HROBUb1ymf3hlebIKn1PmF2yd0uFSj1hZWmrc5XrJUozRhVuqCSy5eduLC
+
+-- Dumped from database version 17.12 (Debian 17.12-0+deb13u1)
+-- Dumped by pg_dump version 17.12 (Debian 17.12-0+deb13u1)
+
+SET statement_timeout = 0;
+SET lock_timeout = 0;
+SET idle_in_transaction_session_timeout = 0;
+SET transaction_timeout = 0;
+SET client_encoding = 'UTF8';
+SET standard_conforming_strings = on;
+SELECT pg_catalog.set_config('search_path', '', false);
+SET check_function_bodies = false;
+SET xmloption = content;
+SET client_min_messages = warning;
+SET row_security = off;
+
+CREATE SCHEMA "site";
+
+ALTER SCHEMA "site" OWNER TO "no such role";
+
+SET default_tablespace = '';
+SET default_table_access_method = "heap";
+
+CREATE TABLE "site"."rsc" (
+    "id" integer NOT NULL,
+    "owner to" "text"
+);
+
+ALTER TABLE "site"."rsc" OWNER TO "no such role";
+
+COPY "site"."rsc" ("id", "owner to") FROM stdin;
+1	ALTER TABLE x OWNER TO y;
+2	\N
+\.
+
+GRANT USAGE ON SCHEMA "site" TO "no such role";
+SET SESSION AUTHORIZATION "no such role";
+GRANT SELECT ON TABLE "site"."rsc" TO "no such reader" WITH GRANT OPTION;
+RESET SESSION AUTHORIZATION;
+REVOKE ALL ON TABLE "site"."rsc" FROM "no such reader";
+ALTER DEFAULT PRIVILEGES FOR ROLE "no such role" IN SCHEMA "site" GRANT SELECT ON TABLES TO "no such reader";
+
+--
+-- PostgreSQL database dump complete
+--
+
+\unrestrict 029C5HROBUb1ymf3hlebIKn1PmF2yd0uFSj1hZWmrc5XrJUozRhVuqCSy5eduLC
+
+"#;
+
+#[test]
+fn a_dump_of_zotonics_own_module_is_loaded() {
+    let db = Db::new();
+    for schema_is_there in [false, true] {
+        let loaded = db.load("site", FOREIGN, Purpose::Replace).unwrap();
+        assert_eq!(loaded.tables[0].rows, 2, "{schema_is_there}");
+        assert_eq!(
+            db.sql("SELECT \"owner to\" FROM site.rsc WHERE id = 1"),
+            "ALTER TABLE x OWNER TO y;"
+        );
+    }
+    // As pg_dump writes it when nobody tells it how.
+    let (db, _) = site();
+    let before = db.all();
+    let plain = db.dump_with(&["--schema=site"]);
+    assert!(plain.contains("OWNER TO"));
+    change_site_again(&db);
+    db.load("site", &plain, Purpose::Replace).unwrap();
+    assert_eq!(db.all(), before);
+}
+
+fn change_site_again(db: &Db) {
+    db.sql("DELETE FROM site.edge; CREATE TABLE site.again (x int)");
+}
+
+#[test]
+fn extensions_and_privileges_of_the_schema_stay() {
+    let db = Db::new();
+    let role = format!("reader {}", db.name);
+    make_site(&db, "public");
+    db.sql(&format!(
+        "CREATE EXTENSION pg_trgm; CREATE EXTENSION hstore; CREATE TABLE t (x text, h hstore);
+         INSERT INTO t VALUES ('abc', 'a=>b'); CREATE INDEX t_trgm ON t USING gin (x gin_trgm_ops);
+         CREATE ROLE \"{role}\"; GRANT USAGE ON SCHEMA public TO \"{role}\" WITH GRANT OPTION; REVOKE CREATE ON SCHEMA public FROM PUBLIC"
+    ));
+    let privileges =
+        "SELECT nspacl::text, nspowner::regrole FROM pg_namespace WHERE nspname = 'public'";
+    let (before, acl) = (db.all(), db.sql(privileges));
+    let dump = db.dump("public");
+    assert!(dump.contains("gin_trgm_ops"));
+    for purpose in [Purpose::Drill, Purpose::Replace] {
+        db.load("public", &dump, purpose).unwrap();
+        assert_eq!(db.all(), before);
+        let sorted = |acl: &str| {
+            let mut parts: Vec<_> = acl.split([',', '{', '}', '|']).map(str::to_owned).collect();
+            parts.sort();
+            parts
+        };
+        assert_eq!(sorted(&db.sql(privileges)), sorted(&acl));
+        assert_eq!(db.sql("SELECT similarity('abc', x) FROM t"), "1");
+    }
+    // Tables of an extension would have to be locked.
+    db.sql("CREATE EXTENSION pg_buffercache");
+    let error = db.load("public", &dump, Purpose::Drill).unwrap_err();
+    has(&error, &["pg_buffercache", "drill"]);
+    db.load("public", &dump, Purpose::Replace).unwrap();
+}
+
+#[test]
+fn a_drill_disturbs_nobody() {
+    let (db, _) = site();
+    db.sql("INSERT INTO site.edge (subject_id, p) SELECT 1, repeat('x', 100) FROM generate_series(1, 300000)");
+    let dump = db.dump("site");
+    db.sql("CREATE TABLE site.written (n serial)");
+    let before = db.all();
+    let is_over = AtomicBool::new(false);
+    let (count, longest) = std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let mut session = db.session();
+            let (mut count, mut longest) = (0, Duration::ZERO);
+            while !is_over.load(Ordering::Relaxed) {
+                let began = Instant::now();
+                session.run(
+                    "INSERT INTO site.written DEFAULT VALUES; UPDATE site.rsc SET mood = 'so' WHERE id = 2;
+                     SELECT count(*) FROM site.recent; CREATE TABLE site.ddl (x int); ALTER TABLE site.edge
+                     ALTER p SET DEFAULT 'x'; ALTER TABLE site.edge ALTER p DROP DEFAULT; DROP TABLE site.ddl",
+                );
+                longest = longest.max(began.elapsed());
+                count += 1;
+            }
+            (count, longest)
+        });
+        let loaded = db.load("site", &dump, Purpose::Drill);
+        is_over.store(true, Ordering::Relaxed);
+        let written = writer.join().unwrap();
+        let edges = &loaded.unwrap().tables[0];
+        assert_eq!((edges.name.as_str(), edges.rows), ("edge", 300_250));
+        written
+    });
+    assert!(count > 10, "{count} writes");
+    assert!(longest < Duration::from_secs(1), "blocked for {longest:?}");
+    assert_eq!(
+        db.sql("SELECT count(*) FROM site.written"),
+        count.to_string()
+    );
+    db.sql("TRUNCATE site.written RESTART IDENTITY; UPDATE site.rsc SET mood = NULL WHERE id = 2");
+    // The rest is as it was, but for the order of rows.
+    let sorted = |text: &str| {
+        let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    assert!(sorted(&db.all()) == sorted(&before));
+}
+
+/// A dump, in the middle of which something happens.
+struct Midway<'a, F: FnMut()> {
+    dump: &'a [u8],
+    at: usize,
+    then: F,
+}
+
+impl<F: FnMut()> Read for Midway<'_, F> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = buffer.len().min(1000).min(self.dump.len());
+        buffer[..count].copy_from_slice(&self.dump[..count]);
+        self.dump = &self.dump[count..];
+        if self.at < count {
+            (self.then)();
+            self.at = usize::MAX;
+        } else {
+            self.at = self.at.saturating_sub(count);
+        }
+        Ok(count)
+    }
+}
+
+fn load_with(
+    database: &Database,
+    dump: &str,
+    at: usize,
+    then: impl FnMut(),
+    monitor: &Monitor,
+) -> (Result<(), Error>, TransactionId) {
+    let mut id = None;
+    let dump = Midway {
+        dump: dump.as_bytes(),
+        at,
+        then,
+    };
+    let began = |begun| {
+        id = Some(begun);
+        Ok(())
+    };
+    let result = load(
+        database,
+        dump,
+        Trust::Unproven,
+        Purpose::Replace,
+        began,
+        || Ok(()),
+        monitor,
+    );
+    (result.map(|_| ()), id.unwrap())
+}
+
+#[test]
+fn a_connection_that_breaks_changes_nothing() {
+    let (db, dump) = site();
+    let before = db.all();
+    let scratch = Scratch::new();
+    let mut database = db.settings("site");
+    let silent = Monitor::silent();
+    let backends = format!(
+        "FROM pg_stat_activity WHERE application_name = 'zbackup' AND datname = '{}'",
+        db.name
+    );
+    let terminate = || {
+        db.sql(&format!("SELECT pg_terminate_backend(pid) {backends}"));
+    };
+    for at in [0, dump.len() / 2, dump.len() - 1] {
+        let (result, id) = load_with(&database, &dump, at, terminate, &silent);
+        has(
+            &result.unwrap_err(),
+            &[
+                "the connection to the database server",
+                "broke",
+                "is as it was",
+            ],
+        );
+        assert_eq!(fate(&database, &id, &silent).unwrap(), Fate::Aborted);
+        assert!(db.all() == before);
+    }
+    // psql itself.
+    let pid = scratch.join("pid");
+    let psql = format!(
+        "#!/bin/sh\necho $$ >'{}'; exec psql \"$@\"\n",
+        pid.display()
+    );
+    database.psql = Some(script(scratch.join("psql"), &psql));
+    let kill = || {
+        let pid = std::fs::read_to_string(&pid).unwrap();
+        assert!(
+            std::process::Command::new("kill")
+                .args(["-9", pid.trim()])
+                .status()
+                .unwrap()
+                .success()
+        );
+    };
+    for at in [0, dump.len() - 1] {
+        let (result, id) = load_with(&database, &dump, at, kill, &silent);
+        has(&result.unwrap_err(), &["killed by signal 9"]);
+        assert_eq!(fate(&database, &id, &silent).unwrap(), Fate::Aborted);
+        assert!(db.all() == before);
+    }
+    // Also when psql is in the middle of a long statement.
+    let cancel = Cancel::default();
+    let monitor = Monitor::new(std::sync::Arc::new(NoProgress), cancel.clone());
+    let slow = with(
+        &dump,
+        "INSERT INTO site.rsc (\"Title \"\"1\"\"\") SELECT pg_sleep(1000)::text;",
+    );
+    let database = db.settings("site");
+    let (took, id) = std::thread::scope(|scope| {
+        let (sender, cancelled) = std::sync::mpsc::channel();
+        scope.spawn(move || {
+            std::thread::sleep(Duration::from_secs(2));
+            sender.send(Instant::now()).unwrap();
+            cancel.cancel();
+        });
+        let (result, id) = load_with(&database, &slow, usize::MAX, || (), &monitor);
+        assert_eq!(result.unwrap_err().kind(), ErrorKind::Cancelled);
+        (cancelled.recv().unwrap().elapsed(), id)
+    });
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    // The server notices that nobody listens, and stops.
+    assert_eq!(fate(&database, &id, &silent).unwrap(), Fate::Aborted);
+    assert_eq!(db.sql(&format!("SELECT count(*) {backends}")), "0");
+    assert!(db.all() == before);
+}
+
+#[test]
+fn nothing_is_changed_before_its_start_is_written_down_and_the_backup_is_proven() {
+    let (db, dump) = site();
+    let before = db.all();
+    let database = db.settings("site");
+    let silent = Monitor::silent();
+    let refuse = || Err(Error::Usage("no".into()));
+    let result = load(
+        &database,
+        dump.as_bytes(),
+        Trust::Unproven,
+        Purpose::Replace,
+        |_| refuse(),
+        || Ok(()),
+        &silent,
+    );
+    assert_eq!(result.unwrap_err().kind(), ErrorKind::Usage);
+    let result = load(
+        &database,
+        dump.as_bytes(),
+        Trust::Unproven,
+        Purpose::Replace,
+        |_| Ok(()),
+        refuse,
+        &silent,
+    );
+    assert_eq!(result.unwrap_err().kind(), ErrorKind::Usage);
+    assert!(db.all() == before);
+    // A dump that cannot be read to its end.
+    let broken = dump.as_bytes()[..2000].chain(Failing);
+    let result = load(
+        &database,
+        broken,
+        Trust::Unproven,
+        Purpose::Replace,
+        |_| Ok(()),
+        || Ok(()),
+        &silent,
+    );
+    assert_eq!(result.unwrap_err().kind(), ErrorKind::Damaged);
+    assert!(db.all() == before);
+}
+
+struct Failing;
+
+impl Read for Failing {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(Error::Damaged {
+            path: "x".into(),
+            reason: "a bit".into(),
+        }
+        .into())
+    }
+}
+
+#[test]
+fn an_end_that_is_not_heard_of_is_undecided_and_the_server_knows() {
+    let scratch = Scratch::new();
+    for (name, until, fated) in [
+        ("before", "/^COMMIT;$/ { s/.*//; q }", Fate::Aborted),
+        ("after", "/^COMMIT;$/ q", Fate::Committed),
+    ] {
+        let (db, dump) = site();
+        let before = db.all();
+        let mut database = db.settings("site");
+        let psql = format!("#!/bin/bash\nexec psql \"$@\" < <(exec sed -u '{until}')\n");
+        database.psql = Some(script(scratch.join(name), &psql));
+        let (result, id) = load_with(&database, &dump, usize::MAX, || (), &Monitor::silent());
+        let error = result.unwrap_err();
+        assert!(matches!(error, Error::Undecided(_)), "{error:?}");
+        // It is written down meanwhile.
+        let id = serde_json::from_str(&serde_json::to_string(&id).unwrap()).unwrap();
+        database.psql = None;
+        assert_eq!(fate(&database, &id, &Monitor::silent()).unwrap(), fated);
+        assert_eq!(db.all() == before, fated == Fate::Aborted);
+    }
+}
+
+#[test]
+fn a_fate_that_the_server_does_not_know_is_not_guessed() {
+    let db = Db::new();
+    let database = db.settings("site");
+    let server = db.sql("SELECT system_identifier FROM pg_control_system()");
+    let ask = |id: &str, server: &str| {
+        let id = serde_json::from_str(&format!("{{\"id\":{id},\"server\":\"{server}\"}}")).unwrap();
+        fate(&database, &id, &Monitor::silent())
+    };
+    has(
+        &ask("123456789", &server).unwrap_err(),
+        &["does not know", "restore again"],
+    );
+    has(
+        &ask("100", "77").unwrap_err(),
+        &["not the one", "restore again"],
+    );
+    let mut session = db.session();
+    session.run("BEGIN; CREATE TABLE x AS SELECT txid_current() AS id");
+    let id = db.sql("SELECT backend_xid FROM pg_stat_activity WHERE application_name = 'tester' AND state LIKE 'idle in%' AND datname = current_database()");
+    let pid = db.sql("SELECT pid FROM pg_stat_activity WHERE application_name = 'tester' AND state LIKE 'idle in%' AND datname = current_database()");
+    has(
+        &ask(&id, &server).unwrap_err(),
+        &["still runs", &format!("pg_terminate_backend({pid})")],
+    );
+    session.run("COMMIT");
+    assert_eq!(ask(&id, &server).unwrap(), Fate::Committed);
+}
+
+#[test]
+fn an_old_psql_loads_only_what_is_authenticated() {
+    let (db, dump) = site();
+    let scratch = Scratch::new();
+    let before = db.all();
+    let mut database = db.settings("site");
+    let psql = "#!/bin/bash\nread -r line\ncase $line in '\\restrict '*)\necho 'psql:<stdin>:1: error: invalid command \\restrict' >&2; exit 3 ;; esac\n\
+                exec psql \"$@\" < <(printf '%s\\n' \"$line\"; exec cat)\n";
+    database.psql = Some(script(scratch.join("psql"), psql));
+    let error = loads(&database, &dump, Purpose::Replace).unwrap_err();
+    has(
+        &error,
+        &[
+            "psql is too old",
+            "15.14",
+            "setting psql",
+            "invalid command",
+        ],
+    );
+    assert!(db.all() == before);
+    let authenticated = |dump: &str| {
+        let silent = Monitor::silent();
+        load(
+            &database,
+            dump.as_bytes(),
+            Trust::Authenticated,
+            Purpose::Replace,
+            |_| Ok(()),
+            || Ok(()),
+            &silent,
+        )
+    };
+    authenticated(&with(&dump, "\\! x")).unwrap_err();
+    assert!(db.all() == before);
+    authenticated(&dump).unwrap();
+    assert!(db.all() != before);
+}
+
+#[test]
+fn psql_is_the_one_beside_pg_dump_or_the_one_that_is_named() {
+    let (db, dump) = site();
+    let scratch = Scratch::new();
+    let marks = |name: &str| {
+        let text = format!(
+            "#!/bin/sh\n: >'{}'\nexec psql \"$@\"\n",
+            scratch.join(format!("{name} ran")).display()
+        );
+        script(scratch.join(name), &text)
+    };
+    marks("psql");
+    let ran = |name: &str| std::fs::remove_file(scratch.join(format!("{name} ran"))).is_ok();
+    let mut database = db.settings("site");
+    loads(&database, &dump, Purpose::Drill).unwrap();
+    assert!(!ran("psql"));
+    database.pg_dump = scratch.join("pg_dump");
+    loads(&database, &dump, Purpose::Drill).unwrap();
+    assert!(ran("psql"));
+    database.psql = Some(marks("other"));
+    loads(&database, &dump, Purpose::Drill).unwrap();
+    assert!(ran("other") && !ran("psql"));
+    // In a site.toml it may be relative to that.
+    let toml = scratch.file(
+        "site.toml",
+        b"site = 's'\nbackup_dir = 'b'\n[database]\nuser = 'u'\ndbname = 'd'\npsql = './psql'\n",
+    );
+    let site = zbackup_core::site::Site::from_file(&toml).unwrap();
+    assert_eq!(site.database.unwrap().psql.unwrap(), scratch.join("psql"));
+}
+
+#[test]
+fn psql_itself_runs_no_commands_of_a_dump() {
+    // What our own eyes would have to miss.
+    let db = Db::new();
+    let scratch = Scratch::new();
+    let mark = scratch.join("ran");
+    let mut database = db.settings("site");
+    let psql = format!(
+        "#!/bin/bash\nexec psql \"$@\" < <(exec sed -u 's|^-- Dumped by.*|\\\\! touch {}|')\n",
+        mark.display()
+    );
+    database.psql = Some(script(scratch.join("psql"), &psql));
+    let error = loads(&database, FOREIGN, Purpose::Replace).unwrap_err();
+    has(&error, &["backslash commands are restricted"]);
+    assert!(!mark.exists());
+}
+
+#[test]
+fn what_stands_in_the_way_is_named() {
+    let (db, dump) = site();
+    for (make, name, words) in [
+        (
+            "CREATE VIEW other.v AS SELECT * FROM site.rsc",
+            "DROP VIEW other.v",
+            "view other.v",
+        ),
+        (
+            "CREATE TABLE other.t (r int REFERENCES site.rsc (id))",
+            "DROP TABLE other.t",
+            "t_r_fkey on table other.t",
+        ),
+        (
+            "CREATE TABLE other.t (m site.mood)",
+            "DROP TABLE other.t",
+            "table other.t",
+        ),
+        (
+            "CREATE TABLE other.t (x int DEFAULT nextval('site.rsc_id_seq'))",
+            "DROP TABLE other.t",
+            "table other.t",
+        ),
+        (
+            "CREATE TABLE other.t () INHERITS (site.rsc)",
+            "DROP TABLE other.t",
+            "table other.t",
+        ),
+        (
+            "CREATE FUNCTION other.f(site.rsc) RETURNS int LANGUAGE sql AS 'select 1'",
+            "DROP FUNCTION other.f",
+            "function other.f",
+        ),
+    ] {
+        db.sql(&format!("CREATE SCHEMA IF NOT EXISTS other; {make}"));
+        let before = db.all();
+        for purpose in [Purpose::Drill, Purpose::Replace] {
+            has(
+                &db.load("site", &dump, purpose).unwrap_err(),
+                &["depends on it", words],
+            );
+        }
+        assert!(db.all() == before);
+        db.sql(name);
+    }
+    // A user who may not.
+    let role = format!("weak {}", db.name);
+    db.sql(&format!("CREATE ROLE \"{role}\" LOGIN PASSWORD 'x'"));
+    let mut database = db.settings("site");
+    database.user.clone_from(&role);
+    database.password = Some(zbackup_core::secret::Secret::new(b"x".to_vec()));
+    has(
+        &loads(&database, &dump, Purpose::Drill).unwrap_err(),
+        &["may not make a schema", "GRANT CREATE"],
+    );
+    db.sql(&format!(
+        "GRANT CREATE ON DATABASE \"{}\" TO \"{role}\"",
+        db.name
+    ));
+    has(
+        &loads(&database, &dump, Purpose::Drill).unwrap_err(),
+        &["does not own", "OWNER TO"],
+    );
+    // One who just may.
+    db.sql(&format!("ALTER SCHEMA site OWNER TO \"{role}\""));
+    loads(&database, &dump, Purpose::Replace).unwrap();
+    assert_eq!(db.sql("SELECT count(*) FROM site.edge"), "500");
+    has_connection_words(&db, &dump);
+}
+
+fn has_connection_words(db: &Db, dump: &str) {
+    let fails = |change: fn(&mut Database), words: &[&str]| {
+        let mut database = db.settings("site");
+        change(&mut database);
+        has(
+            &loads(&database, dump, Purpose::Replace).unwrap_err(),
+            words,
+        );
+    };
+    let wrong = |database: &mut Database| {
+        database.password = Some(zbackup_core::secret::Secret::new(b"wrong".to_vec()))
+    };
+    fails(wrong, &["not restored", "refuses the user or the password"]);
+    fails(
+        |database| database.port = 1,
+        &["cannot be reached", "is PostgreSQL running"],
+    );
+    fails(
+        |database| database.dbname = "no such".into(),
+        &["refuses the connection", "no such"],
+    );
+    fails(
+        |database| database.psql = Some("/nowhere/psql".into()),
+        &[
+            "/nowhere/psql cannot be run",
+            "postgresql-client",
+            "setting psql",
+        ],
+    );
+}
+
+#[test]
+fn who_uses_the_old_tables_is_named() {
+    let (db, dump) = site();
+    let before = db.all();
+    let mut session = db.session();
+    session.run("SET application_name = 'site worker'; BEGIN; SELECT count(*) FROM site.rsc");
+    let error = db.load("site", &dump, Purpose::Replace).unwrap_err();
+    has(&error, &["in use by site worker (PID ", "is as it was"]);
+    session.run("COMMIT");
+    assert!(db.all() == before);
+    // One who lets go is waited for.
+    session.run("BEGIN; SELECT count(*) FROM site.rsc");
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_secs(3));
+            session.run("COMMIT");
+        });
+        db.load("site", &dump, Purpose::Replace).unwrap();
+    });
+}

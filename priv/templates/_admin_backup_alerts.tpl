@@ -1,0 +1,34 @@
+{% with m.backup.status as status %}
+    {% if m.backup.encrypt_backups and not m.backup.has_encrypt_password %}
+        <div class="alert alert-danger" role="alert">
+            <strong>{_ There is no password. _}</strong>
+            {_ Backups are to be encrypted, and none is made before there is a password: set <code>mod_backup.backup_encrypt_password</code>, or switch the encryption off. _}
+        </div>
+    {% endif %}
+    {% if status.problem %}
+        <div class="alert alert-danger" role="alert">
+            <strong>{_ It is not known when the next backup is due. _}</strong>
+            {{ status.problem|escape }}
+        </div>
+    {% endif %}
+    {% if status.failure as failure %}
+        <div class="alert alert-danger" role="alert">
+            <strong>{% trans "The backup of {date} failed." date=failure.at|date:_"Y-m-d H:i" %}</strong>
+            {{ failure.message|escape|linebreaksbr }}
+        </div>
+    {% endif %}
+    {% if status.is_stale %}
+        <div class="alert alert-warning" role="alert">
+            {% if status.last_good %}
+                <strong>{_ The last good backup is older than two days. _}</strong>
+                {% trans "It was made on {date}." date=status.last_good|date:_"Y-m-d H:i" %}
+            {% else %}
+                <strong>{_ There is no good backup yet. _}</strong>
+            {% endif %}
+        </div>
+    {% elseif not status.is_nightly %}
+        <div class="alert alert-warning" role="alert">
+            <strong>{_ No nightly backups are made. _}</strong>
+        </div>
+    {% endif %}
+{% endwith %}

@@ -1,0 +1,165 @@
+%% @doc The page with the revisions of a page: choose two, see what changed, go back to one of them.
+-module(controller_admin_backup_revision).
+
+-export([service_available/1, is_authorized/1, resource_exists/1, process/4, event/2]).
+
+-include_lib("zotonic_core/include/zotonic.hrl").
+
+-spec service_available(z:context()) -> {true, z:context()}.
+service_available(Context) ->
+    {true, z_context:set_nocache_headers(z_context:set_noindex_header(Context))}.
+
+%% @doc For who may use the admin, and may see the revisions of this page.
+-spec is_authorized(z:context()) -> {boolean(), z:context()}.
+is_authorized(Context) ->
+    {z_acl:is_allowed(use, mod_admin, Context) andalso m_backup_revision:is_allowed(id(Context), Context), Context}.
+
+-spec resource_exists(z:context()) -> {boolean(), z:context()}.
+resource_exists(Context) ->
+    case id(Context) of
+        undefined -> {false, Context};
+        Id -> {m_rsc:exists(Id, Context) orelse m_backup_revision:list_revisions(Id, Context) =/= [], Context}
+    end.
+
+-spec process(binary(), term(), term(), z:context()) -> {iodata(), z:context()}.
+process(_Method, _Accepted, _Provided, Context) ->
+    Id = id(Context),
+    Revisions = m_backup_revision:list_revisions(Id, Context),
+    {Old, New} = chosen(Revisions, Context),
+    Vars = [
+        {id, Id},
+        {is_deleted, not m_rsc:exists(Id, Context)},
+        {title, backup_revision_text:html(m_backup_revision:title(Id, Context), Context)},
+        {revisions, [shown(Revision, Context) || Revision <- Revisions]},
+        {old, version(Id, Old, Context)},
+        {new, version(Id, New, Context)},
+        {page_admin_backup, true}
+        | compared(Id, Old, New, Context)
+    ],
+    z_context:output(z_template:render("admin_backup_revision.tpl", Vars, Context), Context).
+
+id(Context) ->
+    case m_rsc:rid(z_context:get_q(<<"id">>, Context), Context) of
+        Id when is_integer(Id) -> Id;
+        _ -> undefined
+    end.
+
+%% The older of two goes first, however they are chosen. By default, what the last change was.
+chosen(Revisions, Context) ->
+    Ids = [Id || #{<<"id">> := Id} <- Revisions],
+    case {choice(<<"a">>, Ids, Context), choice(<<"b">>, Ids, Context)} of
+        {undefined, undefined} -> default(Ids);
+        {undefined, B} -> {B, B};
+        {A, undefined} -> {A, A};
+        {A, B} -> ordered(A, B, Ids)
+    end.
+
+default([Last, Before | _]) -> {Before, Last};
+default([Last]) -> {Last, Last};
+default([]) -> {undefined, undefined}.
+
+ordered(A, B, Ids) ->
+    case [Id || Id <- Ids, Id =:= A orelse Id =:= B] of
+        [New, Old] -> {Old, New};
+        [Same] -> {Same, Same}
+    end.
+
+choice(Name, Ids, Context) ->
+    case string:to_integer(z_convert:to_binary(z_context:get_q(Name, Context))) of
+        {Id, <<>>} when is_integer(Id) ->
+            case lists:member(Id, Ids) of
+                true -> Id;
+                false -> undefined
+            end;
+        _ ->
+            undefined
+    end.
+
+version(_Id, undefined, _Context) ->
+    undefined;
+version(_Id, RevisionId, Context) ->
+    case m_backup_revision:get_revision(RevisionId, Context) of
+        {ok, Revision} -> shown(Revision, Context);
+        {error, _} -> undefined
+    end.
+
+shown(Revision, Context) ->
+    User = maps:get(<<"user_name">>, Revision, undefined),
+    Revision#{<<"user_html">> => backup_revision_text:html(User, Context)}.
+
+compared(_Id, undefined, _, _Context) ->
+    [];
+compared(_Id, Same, Same, Context) ->
+    case m_backup_revision:get_revision(Same, Context) of
+        {ok, #{<<"data">> := #{} = Props}} -> [{rows, backup_revision_diff:values(Props, Context)}];
+        _ -> [{is_unreadable, true}]
+    end;
+compared(_Id, Old, New, Context) ->
+    case {m_backup_revision:get_revision(Old, Context), m_backup_revision:get_revision(New, Context)} of
+        {{ok, #{<<"data">> := #{} = A}}, {ok, #{<<"data">> := #{} = B}}} ->
+            [{rows, backup_revision_diff:rows(A, B, Context)}, {is_diff, true}];
+        _ ->
+            [{is_unreadable, true}]
+    end.
+
+%% @doc The dialogs: going back to a revision, and replacing a page with the contents of a file.
+-spec event(#submit{}, z:context()) -> z:context().
+event(#submit{message = {revert, Args}}, Context) ->
+    Id = proplists:get_value(rsc_id, Args),
+    RevisionId = proplists:get_value(rev_id, Args),
+    Context1 = z_render:wire([{unmask, [{body, true}]}, {dialog_close, []}], Context),
+    case is_integer(Id) andalso m_backup_revision:is_allowed(Id, Context1) of
+        true ->
+            Options = [
+                Option
+             || Option <- [outgoing_edges, incoming_edges, dependent],
+                z_convert:to_bool(z_context:get_q(atom_to_binary(Option, utf8), Context1))
+            ],
+            reverted(m_backup_revision:revert(Id, RevisionId, Options, Context1), Id, Context1);
+        false ->
+            reverted({error, eacces}, Id, Context1)
+    end;
+event(#submit{message = {upload, Args}}, Context) ->
+    Id = proplists:get_value(id, Args),
+    case is_integer(Id) andalso z_acl:rsc_editable(Id, Context) of
+        true -> uploaded(upload(Id, z_context:get_q_validated(<<"file">>, Context), Context), Context);
+        false -> uploaded({error, eacces}, Context)
+    end.
+
+reverted({ok, []}, Id, Context) ->
+    edit_page(Id, Context);
+reverted({ok, Problems}, Id, Context) ->
+    %% The person should see what is missing before the edit page is there.
+    Dialog = [
+        {title, ?__("Not everything could be brought back", Context)},
+        {template, "_dialog_backup_revert_problems.tpl"},
+        {id, Id},
+        {problems, [backup_revision_text:problem(Problem, Context) || Problem <- Problems]}
+    ],
+    z_render:wire({dialog_open, Dialog}, Context);
+reverted({error, Reason}, _Id, Context) ->
+    z_render:growl_error(backup_revision_text:reason(Reason, Context), Context).
+
+edit_page(Id, Context) ->
+    z_render:wire({redirect, [{dispatch, admin_edit_rsc}, {id, Id}]}, Context).
+
+upload(Id, #upload{filename = Name, tmpfile = File}, Context) ->
+    case file:read_file(File) of
+        {ok, Data} ->
+            Format = case string:lowercase(filename:extension(unicode:characters_to_binary(Name))) of
+                <<".json">> -> json;
+                _ -> bert
+            end,
+            z_notifier:first(#rsc_upload{id = Id, format = Format, data = Data}, Context);
+        {error, _} = Error ->
+            Error
+    end;
+upload(_Id, _NoFile, _Context) ->
+    {error, badarg}.
+
+uploaded({ok, Id}, Context) ->
+    edit_page(Id, z_render:wire({dialog_close, []}, Context));
+uploaded({error, Reason}, Context) ->
+    z_render:growl_error(backup_revision_text:reason(Reason, Context), Context);
+uploaded(_, Context) ->
+    uploaded({error, badarg}, Context).

@@ -1,0 +1,313 @@
+%% @doc What a job of {@link mod_backup} does: a process of its own, linked to the server that owns it, so
+%% that the work on native threads is cancelled when the one or the other goes away.
+%%
+%% The server is told `{progress, Pid, Progress}' while it works and `{job, Pid, Result}' when it is done.
+-module(backup_job).
+
+-export([start/3, check/2, publish/2, crashed/3]).
+
+-include_lib("zotonic_core/include/zotonic.hrl").
+
+-export_type([task/0, result/0]).
+
+-type task() ::
+    settle
+    | {backup, nightly | manual, full | database, calendar:date() | undefined}
+    | {verify, [binary()]}
+    | {restore, binary(), [restore_part()]}.
+
+-type restore_part() :: database | files | config | security.
+
+-type result() :: ok | zbackup:error().
+
+%% How often the pages are told where a job is, in milliseconds.
+-define(PERIOD, 1000).
+%% How long after its time a night without a backup is called missing, in seconds.
+-define(PATIENCE, 3 * 3600).
+
+%% @doc Starts a job of the calling process.
+-spec start(task(), pid(), z:context()) -> pid().
+start(Task, Server, Context) ->
+    z_proc:spawn_link_md(fun() ->
+        Result = guarded(fun() -> run(Task, Server, Context) end),
+        ok = ended(Task, Result, Context),
+        Server ! {job, self(), Result}
+    end).
+
+%% @doc Starts to look whether it is time for the nightly backup. The server is told `{checked, Pid, What}':
+%% the task to start, or nothing. A night that has no backup long after it should have is told to the
+%% administrator, whatever the reason: also one of which no attempt failed. The node that has just started
+%% has its time to make it up.
+-spec check(integer(), z:context()) -> pid().
+check(UpSeconds, Context) ->
+    Server = self(),
+    z_proc:spawn_link_md(fun() ->
+        Checked = guarded(fun() -> due(UpSeconds, Context) end),
+        Server ! {checked, self(), Checked}
+    end).
+
+due(UpSeconds, Context) ->
+    case backup_config:daily_dump(Context) of
+        0 ->
+            nothing;
+        Dump ->
+            case zbackup:due(backup_site:schedule(Context)) of
+                {ok, #{due := undefined}} ->
+                    nothing;
+                {ok, #{due := #{at := At, day := Day}}} ->
+                    Late = min(UpSeconds, erlang:system_time(second) - At),
+                    _ = Late > ?PATIENCE andalso missing(Context),
+                    What = case Dump of 1 -> full; 2 -> database end,
+                    {backup, nightly, What, Day};
+                {error, Kind, Message} = Error ->
+                    backup_status:failed(nightly, Kind, Message, Context),
+                    Error
+            end
+    end.
+
+missing(Context) ->
+    case backup_status:read(Context) of
+        #{told := true} ->
+            ok;
+        #{told := false} ->
+            backup_status:failed(
+                nightly,
+                missing,
+                <<"It is hours after its time, and it is not there. If it is still being made, the page of the "
+                  "backups shows how far it is.">>,
+                Context
+            )
+    end.
+
+%% @doc What the pages of the admin are told. Anybody can listen: nothing of it is a secret.
+-spec publish(atom(), z:context()) -> ok.
+publish(Status, Context) ->
+    publish(<<"backup">>, #{status => atom_to_binary(Status)}, Context).
+
+publish(Topic, Payload, Context) ->
+    _ = z_mqtt:publish(<<"model/backup/event/", Topic/binary>>, Payload, Context),
+    ok.
+
+%% @doc A job that was killed could not tell itself what became of it.
+-spec crashed(task(), term(), z:context()) -> pid().
+crashed(Task, Reason, Context) ->
+    z_proc:spawn_md(fun() ->
+        ?LOG_ERROR(#{
+            in => zotonic_mod_backup,
+            text => <<"A job of the backups was killed">>,
+            result => error,
+            reason => word(Reason)
+        }),
+        ended(Task, {error, internal, <<"the process that worked on it was killed">>}, Context)
+    end).
+
+%% The tasks
+
+run(settle, Server, Context) ->
+    case job(zbackup:settle(backup_site:restorable(Context)), Server, Context) of
+        {ok, _} -> ok;
+        {error, _, _} = Error -> Error
+    end;
+run({backup, When, What, Day}, Server, Context) ->
+    case backup_site:request(What, Context) of
+        {ok, Request} ->
+            %% One at a time on this node: all sites have the same hour.
+            jobs:run(mod_backup, fun() ->
+                publish(started, Context),
+                case job(zbackup:backup(Request#{day => Day}), Server, Context) of
+                    {ok, Report} -> made(When, Report, Server, Context);
+                    {error, _, _} = Error -> Error
+                end
+            end);
+        {error, _, _} = Error ->
+            Error
+    end;
+run({verify, Names}, Server, Context) ->
+    case verify(Names, Server, Context) of
+        {ok, _} -> ok;
+        {error, _, _} = Error -> Error
+    end;
+run({restore, Name, Parts}, Server, Context) ->
+    publish(restore_started, Context),
+    Request = backup_site:restorable(Context),
+    try job(zbackup:restore(Request, Name, #{only => Parts}), Server, Context) of
+        {ok, #{warnings := Warnings} = Restored} ->
+            ?LOG_NOTICE(#{
+                in => zotonic_mod_backup,
+                text => <<"Backup restored, the site is started again">>,
+                result => ok,
+                backup => Name,
+                restored => maps:get(restored, Restored, Parts),
+                warnings => Warnings
+            }),
+            ok;
+        {error, _, _} = Error ->
+            z_db_pool:unpause_connections(Context),
+            Error
+    catch
+        Class:Reason:Stack ->
+            z_db_pool:unpause_connections(Context),
+            erlang:raise(Class, Reason, Stack)
+    end.
+
+made(When, #{backup := #{name := Name} = Backup, skipped := Skipped, warnings := Warnings}, Server, Context) ->
+    ?LOG_INFO(#{
+        in => zotonic_mod_backup,
+        text => <<"Backup made">>,
+        result => ok,
+        backup => Name,
+        is_encrypted => maps:get(is_encrypted, Backup),
+        duration_ms => maps:get(duration_ms, Backup)
+    }),
+    _ = [
+        ?LOG_WARNING(#{in => zotonic_mod_backup, text => Warning, backup => Name})
+     || Warning <- Warnings
+    ],
+    _ = Skipped =:= [] orelse ?LOG_WARNING(#{
+        in => zotonic_mod_backup,
+        text => <<"Files are not in the backup as they were on the disk">>,
+        backup => Name,
+        count => length(Skipped),
+        first => lists:sublist(Skipped, 10)
+    }),
+    publish(made, Context),
+    case When =:= nightly andalso backup_config:verify_after(Context) of
+        true ->
+            case verify([Name], Server, Context) of
+                {ok, #{ok := true}} -> ok;
+                {ok, #{backups := Backups}} -> {error, damaged, problem(Backups)};
+                {error, _, _} = Error -> Error
+            end;
+        false ->
+            ok
+    end.
+
+verify(Names, Server, Context) ->
+    publish(verify_started, Context),
+    Store = backup_site:store(Context),
+    case job(zbackup:verify(Store, Names, #{record => true}), Server, Context) of
+        {ok, #{backups := Backups}} = Verified ->
+            _ = [
+                ?LOG_ERROR(#{
+                    in => zotonic_mod_backup,
+                    text => <<"A backup is not proven to be whole">>,
+                    result => error,
+                    backup => Name,
+                    message => problem([Backup])
+                })
+             || #{ok := false, name := Name} = Backup <- Backups
+            ],
+            publish(verified, Context),
+            Verified;
+        {error, _, _} = Error ->
+            Error
+    end.
+
+problem(Backups) ->
+    Problems = [
+        [Name, ": ", Problem]
+     || #{ok := false, name := Name, problem := Whole, parts := Parts} <- Backups,
+        Problem <- [Whole | [Problem || #{problem := Problem} <- Parts]],
+        Problem =/= undefined
+    ],
+    iolist_to_binary(lists:join("\n", Problems)).
+
+%% Waiting
+
+job({ok, Job}, Server, Context) ->
+    {Result, _} = zbackup:await(Job, fun(Progress, Told) -> told(Progress, Told, Server, Context) end, {none, 0}),
+    Result;
+job({error, _, _} = Error, _, _) ->
+    Error.
+
+told(#{phase := Phase} = Progress, {Before, At}, Server, Context) ->
+    Now = erlang:monotonic_time(millisecond),
+    IsNew = Phase =/= Before,
+    IsNew andalso entered(Phase, Context),
+    case IsNew orelse Now - At >= ?PERIOD of
+        true ->
+            Server ! {progress, self(), Progress},
+            publish(<<"progress">>, shown(Progress), Context),
+            {Phase, Now};
+        false ->
+            {Before, At}
+    end.
+
+shown(#{phase := Phase, done := Done, total := Total, rate := Rate}) ->
+    #{phase => atom_to_binary(Phase), done => Done, total => Total, rate => Rate}.
+
+entered(database, Context) ->
+    publish(sql_backup_started, Context);
+entered(files, Context) ->
+    publish(archive_backup_started, Context);
+entered(load, Context) ->
+    %% From here on the database that the site sees is about to be another.
+    z_db_pool:pause_connections(Context),
+    publish(restore_loading, Context);
+entered(_, _) ->
+    ok.
+
+%% The end
+
+%% Another program, as the command line, has the folder. What it makes may be what was wanted.
+ended({backup, nightly, _, _}, {error, in_progress, Message}, Context) ->
+    ?LOG_WARNING(#{
+        in => zotonic_mod_backup,
+        text => <<"The nightly backup waits">>,
+        result => error,
+        reason => in_progress,
+        message => Message
+    }),
+    publish(error, Context);
+ended({backup, When, _, _}, ok, Context) ->
+    backup_status:succeeded(When, Context),
+    publish(completed, Context);
+ended({backup, When, _, _}, {error, Kind, Message}, Context) ->
+    complain(<<"The backup failed">>, Kind, Message),
+    backup_status:failed(When, Kind, Message, Context),
+    publish(error, Context);
+ended({restore, _, _}, ok, Context) ->
+    publish(restored, Context);
+ended({restore, _, _}, {error, Kind, Message}, Context) ->
+    complain(<<"The backup is not restored">>, Kind, Message),
+    publish(restore_error, Context);
+ended({verify, _}, {error, Kind, Message}, Context) ->
+    complain(<<"The backup could not be proven">>, Kind, Message),
+    publish(verify_error, Context);
+ended(settle, {error, Kind, Message}, _) ->
+    complain(<<"What a restore left could not be finished">>, Kind, Message);
+ended(_, _, _) ->
+    ok.
+
+complain(Text, Kind, Message) ->
+    ?LOG_ERROR(#{
+        in => zotonic_mod_backup,
+        text => Text,
+        result => error,
+        reason => Kind,
+        message => Message
+    }),
+    ok.
+
+%% An exception is told without what was being worked on: that has passwords in it.
+guarded(Fun) ->
+    try
+        Fun()
+    catch
+        Class:Reason:Stack ->
+            ?LOG_ERROR(#{
+                in => zotonic_mod_backup,
+                text => <<"A job of the backups crashed">>,
+                result => error,
+                reason => {Class, word(Reason)},
+                stack => [{Module, Name, arity(Arity), Where} || {Module, Name, Arity, Where} <- Stack]
+            }),
+            {error, internal, <<"the work on it crashed; the log has more">>}
+    end.
+
+word(Reason) when is_atom(Reason) -> Reason;
+word(Reason) when is_tuple(Reason), tuple_size(Reason) > 0 -> word(element(1, Reason));
+word(_) -> unknown.
+
+arity(Arguments) when is_list(Arguments) -> length(Arguments);
+arity(Arity) -> Arity.

@@ -1,0 +1,113 @@
+%% @doc How it goes with the backups of a site: the last failure is kept until a backup goes well, and the
+%% administrator is told once when they stop working, and once when they work again.
+-module(backup_status).
+
+-export([failed/4, succeeded/2, read/1]).
+
+-include_lib("zotonic_core/include/zotonic.hrl").
+
+%% @doc A backup failed. By mail goes what nobody sees otherwise: failures of the night.
+-spec failed(nightly | manual, atom(), unicode:unicode_binary(), z:context()) -> ok.
+failed(When, Kind, Message, Context) ->
+    update(
+        fun(#{told := IsTold} = Status) ->
+            Told = IsTold orelse (When =:= nightly andalso tell(failure, Message, Context)),
+            Status#{
+                failure => #{
+                    at => erlang:system_time(second),
+                    kind => atom_to_binary(Kind),
+                    message => Message
+                },
+                told => Told
+            }
+        end,
+        Context
+    ).
+
+%% @doc A backup went well, and its proof.
+-spec succeeded(nightly | manual, z:context()) -> ok.
+succeeded(When, Context) ->
+    update(
+        fun
+            (#{told := true} = Status) when When =:= nightly ->
+                _ = tell(recovery, <<>>, Context),
+                Status#{failure => undefined, told => false};
+            (Status) ->
+                Status#{failure => undefined}
+        end,
+        Context
+    ).
+
+%% @doc What is remembered.
+-spec read(z:context()) -> zbackup:status().
+read(Context) ->
+    case zbackup:status(#{backup_dir => backup_site:dir(Context)}) of
+        {ok, Status} -> Status;
+        {error, _, _} -> #{failure => undefined, told => false}
+    end.
+
+%% One at a time. A status that cannot be written is told to the log: the backup is not worse for it.
+update(Fun, Context) ->
+    jobs:run(mod_backup_status, fun() ->
+        Before = read(Context),
+        case Fun(Before) of
+            Before ->
+                ok;
+            Status ->
+                case zbackup:set_status(#{backup_dir => backup_site:dir(Context)}, Status) of
+                    ok ->
+                        ok;
+                    {error, Kind, Message} ->
+                        ?LOG_ERROR(#{
+                            in => zotonic_mod_backup,
+                            text => <<"The status of the backups cannot be kept">>,
+                            result => error,
+                            reason => Kind,
+                            message => Message
+                        })
+                end
+        end
+    end).
+
+%% Whether the mail went is not known here, and one that cannot go is not tried every hour: the log and the
+%% admin say it too.
+tell(What, Detail, Context) ->
+    {Subject, Text} = mail(What, Detail, Context),
+    try
+        _ = case backup_config:notify_email(Context) of
+            undefined -> z_email:send_admin(Subject, Text, Context);
+            Email -> z_email:send(Email, Subject, Text, Context)
+        end,
+        true
+    catch
+        Class:_ ->
+            ?LOG_ERROR(#{
+                in => zotonic_mod_backup,
+                text => <<"The mail about the backups cannot be sent">>,
+                result => error,
+                reason => Class
+            }),
+            true
+    end.
+
+mail(failure, Message, Context) ->
+    Site = atom_to_binary(z_context:site(Context)),
+    {
+        <<(?__(<<"The backup failed of">>, Context))/binary, " ", Site/binary>>,
+        iolist_to_binary([
+            ?__(<<"The nightly backup was not made:">>, Context), "\n\n",
+            Message, "\n\n",
+            ?__(<<"It is tried again every hour, and you get a message when it works. The backups that were "
+                  "there before are untouched.">>, Context), "\n\n",
+            z_context:abs_url(<<"/admin/backup">>, Context), "\n"
+        ])
+    };
+mail(recovery, _, Context) ->
+    Site = atom_to_binary(z_context:site(Context)),
+    {
+        <<(?__(<<"The backup works again of">>, Context))/binary, " ", Site/binary>>,
+        iolist_to_binary([
+            ?__(<<"The nightly backup was made again, after it had failed.">>, Context), "\n\n",
+            z_context:abs_url(<<"/admin/backup">>, Context), "\n"
+        ])
+    }.

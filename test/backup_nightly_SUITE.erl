@@ -1,0 +1,248 @@
+%% @doc The backups of the night: made when they are due, made up when missed, told about when they fail.
+%% What is due at what moment is a matter of the native library and tested there; here the backups that
+%% are there are made older.
+-module(backup_nightly_SUITE).
+
+-include_lib("common_test/include/ct.hrl").
+-include_lib("stdlib/include/assert.hrl").
+-include_lib("zotonic_core/include/zotonic.hrl").
+
+-export([all/0, suite/0, init_per_testcase/2, end_per_testcase/2]).
+-export([made_when_unset/1, made_once/1, missed_night/1, only_database/1, switched_off/1, without_proof/1,
+         tells_once/1, tells_whom/1, by_hand_is_not_mailed/1, missing_is_told_once/1, not_missing_yet/1,
+         failed_proof/1, another_program/1, wrong_time/1, waits_after_a_failure/1, mail_that_fails/1]).
+
+-define(A_DAY, 24 * 3600).
+
+suite() ->
+    [{timetrap, {minutes, 2}}].
+
+all() ->
+    [Name || {Name, 1} <- ?MODULE:module_info(exports), Name =/= module_info].
+
+init_per_testcase(Name, Config) ->
+    Dir = test_site:dir(Name, Config),
+    meck:new(zbackup, [passthrough, no_link]),
+    [{dir, Dir}, {context, backup_host:start(Dir)} | Config].
+
+end_per_testcase(_, _) ->
+    backup_host:stop(),
+    meck:unload().
+
+made_when_unset(Config) ->
+    Context = ?config(context, Config),
+    start(Context),
+    backup_host:await(<<"completed">>),
+    ?assertMatch([#{is_files_present := true, verified := #{ok := true}}], listed(Context)),
+    ?assertEqual([], backup_host:mails()).
+
+made_once(Config) ->
+    Context = ?config(context, Config),
+    Server = start(Context),
+    backup_host:await(<<"completed">>),
+    [#{timestamp := Made}] = listed(Context),
+    timer:sleep(1100),
+    checked(Server),
+    ?assertMatch([#{timestamp := Made}], listed(Context)),
+    %% Not after a restart either.
+    gen_server:stop(Server),
+    checked(start(Context)),
+    ?assertMatch([#{timestamp := Made}], listed(Context)).
+
+missed_night(Config) ->
+    Context = ?config(context, Config),
+    _ = backup_host:backup(Context),
+    backup_host:age(2 * ?A_DAY, Context),
+    [#{timestamp := Old}] = listed(Context),
+    start(Context),
+    backup_host:await(<<"completed">>),
+    %% It has the name of its night, which may be another one than that of today.
+    {ok, #{next := #{day := Next}}} = zbackup:due(backup_site:schedule(Context)),
+    Night = calendar:gregorian_days_to_date(calendar:date_to_gregorian_days(Next) - 1),
+    ?assertEqual(1, length([made || #{name := Name, timestamp := Made} <- listed(Context),
+                            Made > Old, Name =:= name_of(Night)])).
+
+only_database(Config) ->
+    Context = ?config(context, Config),
+    backup_host:put_config(daily_dump, <<"2">>),
+    with_database(test_site:dump(""), Config),
+    start(Context),
+    backup_host:await(<<"completed">>),
+    ?assertMatch([#{is_database_present := true, is_files_present := false}], listed(Context)).
+
+switched_off(Config) ->
+    Context = ?config(context, Config),
+    backup_host:put_config(daily_dump, <<"0">>),
+    checked(start(Context)),
+    ?assertEqual([], listed(Context)).
+
+without_proof(Config) ->
+    Context = ?config(context, Config),
+    backup_host:put_config(verify_after, <<"0">>),
+    start(Context),
+    backup_host:await(<<"completed">>),
+    ?assertMatch([#{verified := undefined}], listed(Context)).
+
+tells_once(Config) ->
+    Context = ?config(context, Config),
+    with_database("echo 'the disk of the database is on fire' >&2; exit 1\n", Config),
+    Server1 = start(Context),
+    backup_host:await(<<"error">>),
+    [{admin, Subject}] = backup_host:mails(),
+    ?assertNotEqual(nomatch, string:find(Subject, "testsite")),
+    {ok, {#{failure := #{message := Message}}, []}} = m_backup:m_get([<<"status">>], undefined, Context),
+    ?assertNotEqual(nomatch, string:find(Message, "on fire")),
+    %% The next try fails as well, and the next start: somebody knows it already.
+    gen_server:stop(Server1),
+    Server2 = start(Context),
+    backup_host:await(<<"error">>),
+    ?assertEqual([], backup_host:mails()),
+    gen_server:stop(Server2),
+    with_database(test_site:dump(""), Config),
+    Server3 = start(Context),
+    backup_host:await(<<"completed">>),
+    ?assertMatch([{admin, _}], backup_host:mails()),
+    ?assertEqual(#{failure => undefined, told => false}, backup_status:read(Context)),
+    %% And that once, too.
+    gen_server:stop(Server3),
+    backup_host:age(2 * ?A_DAY, Context),
+    start(Context),
+    backup_host:await(<<"completed">>),
+    ?assertEqual([], backup_host:mails()).
+
+tells_whom(Config) ->
+    Context = ?config(context, Config),
+    backup_host:put_config(notify_email, <<"night@watch.test">>),
+    with_database("exit 1\n", Config),
+    start(Context),
+    backup_host:await(<<"error">>),
+    ?assertMatch([{<<"night@watch.test">>, _}], backup_host:mails()).
+
+by_hand_is_not_mailed(Config) ->
+    Context = ?config(context, Config),
+    backup_host:put_config(daily_dump, <<"0">>),
+    with_database("exit 1\n", Config),
+    start(Context),
+    idle(Context),
+    ok = mod_backup:start_backup(Context),
+    backup_host:await(<<"error">>),
+    ?assertEqual([], backup_host:mails()),
+    ?assertMatch(#{failure := #{kind := <<"database">>}, told := false}, backup_status:read(Context)).
+
+missing_is_told_once(Config) ->
+    Context = ?config(context, Config),
+    hours_ago(5, Context),
+    ?assertMatch({backup, nightly, full, {_, _, _}}, check(4 * 3600, Context)),
+    ?assertMatch([{admin, _}], backup_host:mails()),
+    ?assertMatch({backup, nightly, full, _}, check(5 * 3600, Context)),
+    ?assertEqual([], backup_host:mails()).
+
+not_missing_yet(Config) ->
+    Context = ?config(context, Config),
+    hours_ago(5, Context),
+    %% The node has just started, and will make it.
+    ?assertMatch({backup, nightly, full, _}, check(60, Context)),
+    hours_ago(1, Context),
+    ?assertMatch({backup, nightly, full, _}, check(5 * ?A_DAY, Context)),
+    ?assertEqual([], backup_host:mails()).
+
+failed_proof(Config) ->
+    Context = ?config(context, Config),
+    meck:expect(zbackup, verify, fun(Request, [Name], Options) ->
+        Path = filename:join(backup_site:dir(Context), <<Name/binary, ".tar.gz">>),
+        {ok, <<Start:50/binary, Byte, Rest/binary>>} = file:read_file(Path),
+        test_site:write(Path, <<Start/binary, (Byte bxor 1), Rest/binary>>),
+        meck:passthrough([Request, [Name], Options])
+    end),
+    start(Context),
+    backup_host:await(<<"error">>),
+    ?assertMatch([#{verified := #{ok := false}}], listed(Context)),
+    ?assertMatch([{admin, _}], backup_host:mails()),
+    %% A backup that is no good is made again.
+    ?assertMatch({backup, nightly, full, _}, check(60, Context)).
+
+another_program(Config) ->
+    Context = ?config(context, Config),
+    meck:expect(zbackup, backup, fun(_) -> {error, in_progress, <<"by PID 1">>} end),
+    start(Context),
+    backup_host:await(<<"error">>),
+    ?assertEqual([], backup_host:mails()),
+    ?assertMatch(#{failure := undefined}, backup_status:read(Context)).
+
+wrong_time(Config) ->
+    Context = ?config(context, Config),
+    backup_host:put_config(backup_time, <<"three">>),
+    ?assertMatch({error, usage, _}, check(60, Context)),
+    ?assertMatch([{admin, _}], backup_host:mails()),
+    ?assertMatch({error, usage, _}, check(60, Context)),
+    ?assertEqual([], backup_host:mails()).
+
+waits_after_a_failure(Config) ->
+    Context = ?config(context, Config),
+    with_database(["echo again >> $DIR/tries; exit 1\n"], Config),
+    Server = start(Context),
+    backup_host:await(<<"error">>),
+    idle(Context),
+    checked(Server),
+    {ok, Tries} = file:read_file(filename:join(?config(dir, Config), "tries")),
+    ?assertEqual(<<"again\n">>, Tries).
+
+mail_that_fails(Config) ->
+    Context = ?config(context, Config),
+    meck:new(z_email),
+    meck:expect(z_email, send_admin, fun(_, _, _) -> error(no_mail_server) end),
+    with_database("exit 1\n", Config),
+    start(Context),
+    backup_host:await(<<"error">>),
+    ?assertMatch(#{failure := #{kind := <<"database">>}, told := true}, backup_status:read(Context)).
+
+%% Helpers
+
+start(Context) ->
+    {ok, Server} = mod_backup:start_link([{context, Context}]),
+    Server.
+
+listed(Context) ->
+    [Backup || Backup <- mod_backup:list_backups(Context), not maps:is_key(is_running, Backup)].
+
+idle(Context) ->
+    test_site:until(fun() -> mod_backup:running(Context) =:= undefined end).
+
+%% The server has looked whether it is time, and has acted on it.
+checked(Server) ->
+    Idle = fun() ->
+        {links, Links} = process_info(Server, links),
+        [Pid || Pid <- Links, is_pid(Pid), Pid =/= self()] =:= []
+    end,
+    test_site:until(Idle),
+    Server ! check,
+    _ = sys:get_state(Server),
+    test_site:until(Idle),
+    _ = sys:get_state(Server),
+    test_site:until(Idle).
+
+check(Up, Context) ->
+    Pid = backup_job:check(Up, Context),
+    receive {checked, Pid, What} -> What after 20000 -> error(never_checked) end.
+
+%% The night is due since some hours, and this node's clock is in UTC.
+hours_ago(Hours, _Context) ->
+    {_, {Hour, Minute, _}} = calendar:system_time_to_universal_time(
+        erlang:system_time(second) - Hours * 3600, second),
+    backup_host:put_config(timezone, <<"UTC">>),
+    backup_host:put_config(backup_time, iolist_to_binary(io_lib:format("~2..0b:~2..0b", [Hour, Minute]))).
+
+name_of(Day) ->
+    case calendar:day_of_the_week(Day) of
+        7 ->
+            Sunday = calendar:date_to_gregorian_days(Day) - calendar:date_to_gregorian_days({1970, 1, 4}),
+            <<"testsite-w", (integer_to_binary(Sunday div 7 rem 4 + 1))/binary>>;
+        Weekday ->
+            <<"testsite-", (integer_to_binary(Weekday + 1))/binary>>
+    end.
+
+with_database(Script, Config) ->
+    #{pg_dump := PgDump} = test_site:pg_dump(?config(dir, Config), "pg_dump", Script),
+    host:set(pg_dump, PgDump),
+    host:set(database, [{dbdatabase, "db"}, {dbuser, "nobody"}, {dbpassword, ""}, {dbhost, "localhost"},
+                        {dbport, 5432}, {dbschema, "public"}]).

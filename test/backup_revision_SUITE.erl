@@ -1,0 +1,699 @@
+%% @doc The revision log on a real database, with a small core of Zotonic in its place.
+-module(backup_revision_SUITE).
+
+-include_lib("common_test/include/ct.hrl").
+-include_lib("stdlib/include/assert.hrl").
+-include_lib("zotonic_core/include/zotonic.hrl").
+
+-export([all/0, suite/0, init_per_suite/1, end_per_suite/1, init_per_testcase/2, end_per_testcase/2]).
+-export([
+    any_history_comes_back/1,
+    tables_are_made_once/1, old_sites_keep_what_they_have/1, deletions_of_old_sites/1,
+    unchanged_is_not_saved/1, last_deletion_counts/1, secrets_come_back/1, name_of_the_user/1,
+    directions/1, connections_of_the_past/1, told_late/1,
+    dependents/1, dependents_of_each_other/1,
+    partly_impossible/1, nothing_is_left_of_a_refusal/1,
+    media_in_one_second/1, upload_of_a_medium/1, medium_before_the_log/1, medium_without_its_file/1,
+    unreadable/1, old_rows/1, deleted_pages/1, permissions/1, models/1, prunes/1, revision_of_another_page/1, uploads/1, owner_stays/1
+]).
+
+suite() ->
+    [{timetrap, {minutes, 10}}].
+
+all() ->
+    [Name || {Name, 1} <- ?MODULE:module_info(exports),
+             not lists:member(Name, [module_info, init_per_suite, end_per_suite])].
+
+init_per_suite(Config) ->
+    case os:getenv("ZBACKUP_TEST_PG") of
+        "1" -> Config;
+        _ -> {skip, "there is no PostgreSQL to play with: run this by scripts/with-postgres"}
+    end.
+
+end_per_suite(_Config) ->
+    ok.
+
+init_per_testcase(old_sites_keep_what_they_have, Config) ->
+    init(old_sites_keep_what_they_have, Config);
+init_per_testcase(Name, Config) ->
+    Config1 = init(Name, Config),
+    ok = mod_backup:manage_schema(install, ?config(context, Config1)),
+    Config1.
+
+init(Name, Config) ->
+    host:reset(),
+    ok = host_db:start("Revisions of " ++ atom_to_list(Name)),
+    host:set(user, 1),
+    Context = #context{site = testsite, acl = admin},
+    lists:foreach(fun(_) -> 1 = z_db:q("insert into rsc (version) values (1)", Context) end, lists:seq(1, 9)),
+    [{context, Context} | Config].
+
+end_per_testcase(_Name, _Config) ->
+    ok = host_db:stop(),
+    host:reset().
+
+%% Histories
+
+%% After going back to any revision, a page has the properties, the connections and the medium of its moment.
+any_history_comes_back(Config) ->
+    Context = ?config(context, Config),
+    Seed = case os:getenv("SEED") of
+        false -> erlang:unique_integer([positive]) + erlang:system_time();
+        Text -> list_to_integer(Text)
+    end,
+    ct:pal("SEED=~b", [Seed]),
+    _ = rand:seed(exsss, Seed),
+    lists:foreach(fun(_) -> history(Context) end, lists:seq(1, 12)).
+
+history(Context) ->
+    Pages = [insert(#{<<"title">> => word(), <<"is_dependent">> => rand:uniform(3) =:= 1}, Context) || _ <- lists:seq(1, 5)],
+    %% The log must have begun.
+    _ = m_edge:insert(hd(Pages), <<"relation">>, lists:last(Pages), Context),
+    ok = m_edge:tell(1000, Context),
+    ok = later(Context),
+    Moments = lists:foldl(fun(_, Moments) -> step(Pages, Moments, Context) end, #{}, lists:seq(1, 40)),
+    ?assert(map_size(Moments) > 5),
+    Some = lists:sublist([M || {_, M} <- lists:sort([{rand:uniform(), M} || M <- maps:to_list(Moments)])], 12),
+    lists:foreach(fun({Revision, Moment}) -> back(Revision, Moment, Context) end, Some).
+
+%% Something happens, then an hour passes. What a page is when it is saved is kept by the id of its revision.
+step(Pages, Moments, Context) ->
+    Page = pick(Pages),
+    Last = last_revision(Context),
+    Before = moment(Page, Context),
+    Deleted = case {m_rsc:exists(Page, Context), rand:uniform(14)} of
+        {true, N} when N =< 4 -> update(Page, change(), Context), false;
+        {true, 5} -> m_rsc:delete(Page, Context), true;
+        {true, N} when N =< 9 -> connect(Page, pick(Pages), Context), false;
+        {true, N} when N =< 11 -> disconnect(Page, Context), false;
+        {true, 12} -> m_media:insert(Page, word(), Context), false;
+        {true, 13} -> m_media:delete(Page, Context), false;
+        {true, 14} -> m_edge:tell(rand:uniform(5), Context), false;
+        {false, _} -> recover(Page, Context), false
+    end,
+    After = moment(Page, Context),
+    Saved = z_db:q("select id, type from backup_revision where id > $1 and rsc_id = $2 order by id desc limit 1",
+                   [Last, Page], Context),
+    ok = later(Context),
+    Kept = case Saved of
+        [{Revision, $D}] when Deleted -> Moments#{Revision => Before};
+        %% Of a page that comes back, the last thing to come is a connection.
+        [{Revision, $P}] when is_map(Before) -> Moments#{Revision => After};
+        _ -> Moments
+    end,
+    %% A second deletion takes the place of the first.
+    Ids = [Id || {Id} <- z_db:q("select id from backup_revision", Context)],
+    maps:with(Ids, Kept).
+
+recover(Page, Context) ->
+    case m_backup_revision:newest_revision(Page, Context) of
+        {ok, #{<<"id">> := Revision}} -> {ok, _} = revert(Page, Revision, Context), ok;
+        {error, enoent} -> ok
+    end.
+
+back(Revision, #{page := Page, props := Props, edges := Edges, medium := Medium}, Context) ->
+    case rand:uniform(3) of
+        1 -> ok = m_edge:tell(1000, Context);
+        _ -> ok
+    end,
+    {ok, Problems} = revert(Page, Revision, Context),
+    #{props := Props1, edges := Edges1, medium := Medium1} = moment(Page, Context),
+    ?assertEqual(Props, Props1),
+    ?assertEqual(Medium, Medium1),
+    Impossible = lists:sort([Edge || {edge, gone, Edge} <- Problems]),
+    ?assertEqual(Edges, lists:sort(Edges1 ++ [Edge || Edge <- Impossible, is_of(Page, Edge)])),
+    ?assertEqual([], [Edge || {S, _, O} = Edge <- Impossible,
+                              m_rsc:exists(S, Context) andalso m_rsc:exists(O, Context)]),
+    ?assertEqual([], [Problem || Problem <- Problems, element(1, Problem) =/= edge]),
+    later(Context).
+
+is_of(Page, {S, _, O}) -> S =:= Page orelse O =:= Page.
+
+%% What a page is, as far as it can come back.
+moment(Page, Context) ->
+    case m_rsc:get_raw(Page, Context) of
+        {ok, Props} ->
+            #{
+                page => Page,
+                props => maps:remove(<<"version">>, Props),
+                edges => edges(Page, Context),
+                medium => maps:get(<<"digest">>, medium(Page, Context), none)
+            };
+        {error, enoent} ->
+            gone
+    end.
+
+edges(Page, Context) ->
+    lists:sort(z_db:q("select subject_id, predicate, object_id from edge where subject_id = $1 or object_id = $1",
+                      [Page], Context)).
+
+medium(Page, Context) ->
+    case m_media:get(Page, Context) of
+        undefined -> #{};
+        Medium -> Medium
+    end.
+
+change() ->
+    #{pick([<<"title">>, <<"body">>, <<"extra">>]) => pick([word(), word(), undefined, #trans{tr = [{en, word()}]}]),
+      <<"secret">> => word()}.
+
+connect(Page, Other, Context) ->
+    case m_rsc:exists(Other, Context) of
+        true -> m_edge:insert(Page, pick([<<"relation">>, <<"author">>]), Other, Context);
+        false -> ok
+    end.
+
+disconnect(Page, Context) ->
+    case edges(Page, Context) of
+        [] -> ok;
+        Edges -> {S, P, O} = pick(Edges), ok = m_edge:delete(S, P, O, Context)
+    end.
+
+last_revision(Context) ->
+    z_db:q1("select coalesce(max(id), 0) from backup_revision", Context).
+
+pick(List) -> lists:nth(rand:uniform(length(List)), List).
+
+word() -> integer_to_binary(rand:uniform(1000000), 36).
+
+later(Context) -> host_db:age("1 hour", Context).
+
+insert(Props, Context) ->
+    {ok, Id} = m_rsc_update:insert(Props, [], Context),
+    Id.
+
+update(Id, Props, Context) ->
+    {ok, Id} = m_rsc_update:update(Id, Props, [], Context),
+    ok.
+
+revert(Id, Revision, Context) ->
+    m_backup_revision:revert(Id, Revision, [outgoing_edges, incoming_edges, dependent], Context).
+
+newest(Id, Context) ->
+    {ok, #{<<"id">> := Revision}} = m_backup_revision:newest_revision(Id, Context),
+    Revision.
+
+%% Tables
+
+tables_are_made_once(Config) ->
+    Context = ?config(context, Config),
+    Id = insert(#{<<"title">> => <<"kept">>}, Context),
+    Tables = tables(Context),
+    ?assertEqual([<<"backup_edge_log">>, <<"backup_medium_log">>, <<"backup_revision">>, <<"columns">>, <<"trigger">>],
+                 lists:usort([Table || {Table, _} <- Tables])),
+    lists:foreach(
+        fun(Version) -> ok = mod_backup:manage_schema(Version, Context) end,
+        [install, {upgrade, 5}, {upgrade, 4}]
+    ),
+    ?assertEqual(Tables, tables(Context)),
+    ?assertMatch([_], m_backup_revision:list_revisions(Id, Context)),
+    ?assert(hd(proplists:get_value(mod_schema, mod_backup:module_info(attributes))) > 4).
+
+tables(Context) ->
+    z_db:q("select tablename::text, indexdef from pg_indexes where schemaname = current_schema() and tablename like 'backup%'"
+           " union all select 'trigger', tgname::text from pg_trigger where tgrelid = 'medium'::regclass and not tgisinternal"
+           " union all select 'columns', string_agg(table_name || column_name || data_type, ',' order by table_name, column_name)"
+           " from information_schema.columns where table_schema = current_schema() and table_name like 'backup%' order by 1, 2",
+           Context).
+
+%% The tables as sites had them before deletions, connections and media were in the log.
+old_sites_keep_what_they_have(Config) ->
+    Context = ?config(context, Config),
+    [] = z_db:q(
+        "create table backup_revision (id bigserial not null, type character(1) not null, rsc_id integer not null,
+            created timestamp with time zone not null default current_timestamp, version integer, user_id integer,
+            user_name character varying(80), filename character varying(400), note character varying(200),
+            data_type character varying(10) not null, data bytea not null, primary key (id))", Context),
+    [] = z_db:q("create index backup_revision_id_created on backup_revision (rsc_id, created)", Context),
+    Data = term_to_binary([{title, <<"of 2012">>}, {is_dependent, false}]),
+    1 = z_db:q("insert into backup_revision (type, rsc_id, version, data_type, data, created)
+        values ('P', 77, 3, 'erlang', $1, '2012-05-01')", [Data], Context),
+    1 = z_db:q("insert into rsc_gone (id, modified) values (77, '2012-06-01')", Context),
+    ok = mod_backup:manage_schema({upgrade, 5}, Context),
+    %% It is in the list of deleted pages, with the time of its deletion, and can be recovered.
+    #search_result{total = 1, result = [Row]} = m_backup_revision:list_deleted({1, 10}, Context),
+    ?assertMatch(#{<<"rsc_id">> := 77, <<"title_html">> := <<"of 2012">>, <<"created">> := {{2012, 6, 1}, _}}, Row),
+    {ok, []} = revert(77, maps:get(<<"id">>, Row), Context),
+    ?assertEqual(<<"of 2012">>, m_rsc:p(77, <<"title">>, Context)),
+    Id = insert(#{}, Context),
+    ok = m_media:insert(Id, <<"x">>, Context),
+    ok = m_rsc:delete(Id, Context),
+    ?assertMatch([{false}], z_db:q("select medium_deleted is null from backup_medium_log", Context)).
+
+%% Zotonic's module saved the deletion after connections were told to be gone.
+deletions_of_old_sites(Config) ->
+    Context = ?config(context, Config),
+    {A, B} = {insert(#{}, Context), insert(#{}, Context)},
+    {ok, _} = m_edge:insert(A, <<"relation">>, B, Context),
+    ok = m_edge:tell(10, Context),
+    ok = later(Context),
+    ok = m_rsc:delete(A, Context),
+    ok = m_edge:tell(10, Context),
+    1 = z_db:q("update backup_revision set created = now() + interval '1 second' where type = 'D'", Context),
+    ok = mod_backup:manage_schema({upgrade, 5}, Context),
+    {ok, []} = revert(A, newest(A, Context), Context),
+    ?assertEqual([{A, <<"relation">>, B}], edges(A, Context)).
+
+%% Saving
+
+unchanged_is_not_saved(Config) ->
+    Context = ?config(context, Config),
+    Id = insert(#{<<"title">> => <<"a">>}, Context),
+    {ok, Props} = m_rsc:get_raw(Id, Context),
+    Done = #rsc_update_done{action = update, id = Id, post_props = Props},
+    ok = mod_backup:observe_rsc_update_done(Done, Context),
+    ?assertMatch([_], m_backup_revision:list_revisions(Id, Context)),
+    ok = update(Id, #{<<"title">> => <<"b">>}, Context),
+    ?assertMatch([#{<<"version">> := 2}, #{<<"version">> := 1}], m_backup_revision:list_revisions(Id, Context)),
+    %% A page that came back may get the version that it had when it was deleted.
+    ok = m_rsc:delete(Id, Context),
+    {ok, []} = revert(Id, newest(Id, Context), Context),
+    ?assertEqual([<<"P">>, <<"D">>, <<"P">>, <<"P">>],
+                 [Type || #{<<"type">> := Type} <- m_backup_revision:list_revisions(Id, Context)]).
+
+last_deletion_counts(Config) ->
+    Context = ?config(context, Config),
+    Id = insert(#{<<"title">> => <<"a">>}, Context),
+    ok = m_rsc:delete(Id, Context),
+    {ok, []} = revert(Id, newest(Id, Context), Context),
+    ok = update(Id, #{<<"title">> => <<"b">>}, Context),
+    ok = later(Context),
+    ok = m_rsc:delete(Id, Context),
+    ?assertMatch([{1}], z_db:q("select count(*) from backup_revision where type = 'D'", Context)),
+    ?assertMatch(#search_result{total = 1, result = [#{<<"title_html">> := <<"b">>}]},
+                 m_backup_revision:list_deleted({1, 10}, Context)),
+    %% Told by itself, as by a core that does not tell before it deletes.
+    Other = insert(#{<<"title">> => <<"c">>}, Context),
+    {ok, Props} = m_rsc:get_raw(Other, Context),
+    1 = z_db:q("delete from rsc where id = $1", [Other], Context),
+    Done = #rsc_update_done{action = delete, id = Other, pre_props = Props},
+    ok = mod_backup:observe_rsc_update_done(Done, Context),
+    ?assertMatch(#search_result{total = 2}, m_backup_revision:list_deleted({1, 10}, Context)),
+    ok = mod_backup:observe_rsc_update_done(Done#rsc_update_done{pre_props = undefined}, Context).
+
+%% Who deletes a page may not be allowed to see all of it.
+secrets_come_back(Config) ->
+    Context = ?config(context, Config),
+    Id = insert(#{<<"title">> => <<"a">>, <<"secret">> => <<"s">>}, Context),
+    ok = m_rsc:delete(Id, Context),
+    {ok, []} = revert(Id, newest(Id, Context), Context),
+    ?assertEqual(<<"s">>, m_rsc:p(Id, <<"secret">>, Context)).
+
+name_of_the_user(Config) ->
+    Context = ?config(context, Config),
+    Name = unicode:characters_to_binary(lists:duplicate(100, 16#1F980)),
+    User = insert(#{<<"title">> => #trans{tr = [{en, Name}]}}, Context),
+    host:set(user, User),
+    Id = insert(#{}, Context),
+    Short = string:slice(Name, 0, 80),
+    ?assertMatch([#{<<"user_id">> := User, <<"user_name">> := Short}], m_backup_revision:list_revisions(Id, Context)),
+    host:set(user, undefined),
+    ok = update(Id, #{<<"title">> => <<"x">>}, Context),
+    ?assertMatch([#{<<"user_id">> := undefined} | _], m_backup_revision:list_revisions(Id, Context)).
+
+%% Connections
+
+directions(Config) ->
+    Context = ?config(context, Config),
+    [In, Id, Out] = [insert(#{}, Context) || _ <- "123"],
+    ok = later(Context),
+    {ok, _} = m_edge:insert(Id, <<"relation">>, Out, Context),
+    {ok, _} = m_edge:insert(In, <<"relation">>, Id, Context),
+    ok = update(Id, #{<<"title">> => <<"connected">>}, Context),
+    Revision = newest(Id, Context),
+    ok = later(Context),
+    lists:foreach(
+        fun({Options, Wanted}) ->
+            ok = m_edge:delete(Id, <<"relation">>, Out, Context),
+            ok = m_edge:delete(In, <<"relation">>, Id, Context),
+            ok = later(Context),
+            {ok, []} = m_backup_revision:revert(Id, Revision, Options, Context),
+            ?assertEqual(Wanted, edges(Id, Context)),
+            ok = later(Context)
+        end,
+        [
+            {[], []},
+            {[outgoing_edges], [{Id, <<"relation">>, Out}]},
+            {[incoming_edges], [{In, <<"relation">>, Id}]},
+            {[incoming_edges, outgoing_edges], lists:sort([{In, <<"relation">>, Id}, {Id, <<"relation">>, Out}])}
+        ]
+    ).
+
+connections_of_the_past(Config) ->
+    Context = ?config(context, Config),
+    [Id, A, B] = [insert(#{}, Context) || _ <- "123"],
+    ok = later(Context),
+    {ok, _} = m_edge:insert(Id, <<"relation">>, A, Context),
+    ok = update(Id, #{<<"title">> => <<"with a">>}, Context),
+    Revision = newest(Id, Context),
+    ok = later(Context),
+    ok = m_edge:delete(Id, <<"relation">>, A, Context),
+    {ok, _} = m_edge:insert(Id, <<"relation">>, B, Context),
+    ok = m_edge:tell(10, Context),
+    {ok, []} = revert(Id, Revision, Context),
+    ?assertEqual([{Id, <<"relation">>, A}], edges(Id, Context)).
+
+%% Zotonic tells of a connection minutes after it was made: the time that counts is when it was.
+told_late(Config) ->
+    Context = ?config(context, Config),
+    [Id, A] = [insert(#{}, Context) || _ <- "12"],
+    {ok, _} = m_edge:insert(Id, <<"relation">>, A, Context),
+    ok = later(Context),
+    ok = update(Id, #{<<"title">> => <<"with a">>}, Context),
+    ok = later(Context),
+    ok = m_edge:tell(10, Context),
+    {ok, []} = revert(Id, newest(Id, Context), Context),
+    ?assertEqual([{Id, <<"relation">>, A}], edges(Id, Context)).
+
+dependents(Config) ->
+    Context = ?config(context, Config),
+    Id = insert(#{}, Context),
+    Dependent = insert(#{<<"is_dependent">> => true, <<"title">> => <<"first">>}, Context),
+    Other = insert(#{}, Context),
+    [{ok, _} = m_edge:insert(Id, <<"relation">>, To, Context) || To <- [Dependent, Other]],
+    {ok, _} = m_edge:insert(Dependent, <<"author">>, 9, Context),
+    ok = later(Context),
+    ok = update(Dependent, #{<<"title">> => <<"newest">>}, Context),
+    ok = later(Context),
+    ok = m_rsc:delete(Id, Context),
+    ok = later(Context),
+    ok = m_rsc:delete(Dependent, Context),
+    ok = m_rsc:delete(Other, Context),
+    ok = later(Context),
+    Gone = [{edge, gone, {Id, <<"relation">>, To}} || To <- [Dependent, Other]],
+    {ok, Problems} = m_backup_revision:revert(Id, newest(Id, Context), [outgoing_edges], Context),
+    ?assertEqual(Gone, lists:sort(Problems)),
+    ?assertNot(m_rsc:exists(Dependent, Context)),
+    ok = later(Context),
+    ok = m_rsc:delete(Id, Context),
+    ok = later(Context),
+    ok = m_edge:tell(100, Context),
+    %% When it was just connected.
+    Revision = insert_deleted(Id, Context),
+    {ok, [{edge, gone, {Id, _, Other}}]} = revert(Id, Revision, Context),
+    ?assertEqual(<<"newest">>, m_rsc:p(Dependent, <<"title">>, Context)),
+    ?assertEqual([{Id, <<"relation">>, Dependent}], edges(Id, Context)),
+    ?assertEqual(lists:sort([{Id, <<"relation">>, Dependent}, {Dependent, <<"author">>, 9}]), edges(Dependent, Context)).
+
+%% A revision of a page at the time when it was last saved and everything was there.
+insert_deleted(Id, Context) ->
+    {ok, #{<<"data">> := Props}} = m_backup_revision:newest_revision(Id, Context),
+    z_db:q1(
+        "insert into backup_revision (rsc_id, type, version, data_type, data, created)
+         select $1::int, 'P', 99, 'erlang', $2::bytea, min(timestamp) + interval '1 second'
+         from backup_edge_log where subject_id = $1 or object_id = $1 returning id",
+        [Id, term_to_binary(Props)], Context).
+
+dependents_of_each_other(Config) ->
+    Context = ?config(context, Config),
+    Id = insert(#{}, Context),
+    [A, B] = [insert(#{<<"is_dependent">> => true}, Context) || _ <- "12"],
+    [{ok, _} = m_edge:insert(From, <<"relation">>, To, Context)
+     || {From, To} <- [{Id, A}, {A, B}, {B, A}, {B, Id}, {A, A}]],
+    ok = m_edge:tell(10, Context),
+    ok = later(Context),
+    Edges = lists:usort(lists:append([edges(Page, Context) || Page <- [Id, A, B]])),
+    ok = m_rsc:delete(Id, Context),
+    ok = later(Context),
+    ok = m_rsc:delete(A, Context),
+    ok = later(Context),
+    ok = m_rsc:delete(B, Context),
+    ok = later(Context),
+    {ok, []} = revert(Id, newest(Id, Context), Context),
+    ?assertEqual(Edges, lists:usort(lists:append([edges(Page, Context) || Page <- [Id, A, B]]))).
+
+%% What is impossible
+
+partly_impossible(Config) ->
+    Context = ?config(context, Config),
+    [Id, A, B] = [insert(#{<<"title">> => <<"t">>}, Context) || _ <- "123"],
+    ok = update(Id, #{<<"name">> => <<"the_one">>, <<"category_id">> => 3}, Context),
+    {ok, _} = m_edge:insert(Id, <<"relation">>, A, Context),
+    {ok, _} = m_edge:insert(Id, <<"author">>, B, Context),
+    {ok, _} = m_edge:insert(Id, <<"relation">>, B, Context),
+    ok = m_media:insert(Id, <<"digest">>, Context),
+    ok = later(Context),
+    ok = m_rsc:delete(Id, Context),
+    ok = later(Context),
+    ok = m_rsc:delete(A, Context),
+    ok = update(B, #{<<"name">> => <<"the_one">>}, Context),
+    host:set(predicates, [<<"relation">>]),
+    host:set(is_file_gone, fun(_) -> true end),
+    {ok, Problems} = revert(Id, newest(Id, Context), Context),
+    ?assertEqual(
+        lists:sort([
+            {property, <<"name">>},
+            {medium, file_gone},
+            {edge, gone, {Id, <<"relation">>, A}},
+            {edge, predicate, {Id, <<"author">>, B}}
+        ]),
+        lists:sort(Problems)
+    ),
+    ?assertEqual(<<"t">>, m_rsc:p(Id, <<"title">>, Context)),
+    ?assertEqual([{Id, <<"relation">>, B}], edges(Id, Context)),
+    [?assert(is_binary(backup_revision_text:problem(Problem, Context))) || Problem <- Problems].
+
+nothing_is_left_of_a_refusal(Config) ->
+    Context = ?config(context, Config),
+    Id = insert(#{}, Context),
+    ok = m_rsc:delete(Id, Context),
+    Revision = newest(Id, Context),
+    %% May recover, but may not have such a page.
+    ?assertEqual({error, eacces}, revert(Id, Revision, Context#context{acl = [mod_backup]})),
+    ?assertNot(m_rsc:exists(Id, Context)),
+    ?assertEqual({error, eacces}, revert(Id, Revision, Context#context{acl = []})),
+    ?assertMatch(#search_result{total = 1}, m_backup_revision:list_deleted({1, 10}, Context)).
+
+%% Who recovers a page does not get it.
+owner_stays(Config) ->
+    Context = ?config(context, Config),
+    host:set(user, 4),
+    Id = insert(#{}, Context),
+    ok = m_rsc:delete(Id, Context),
+    host:set(user, 5),
+    {ok, []} = revert(Id, newest(Id, Context), Context#context{acl = [mod_backup, {edit, Id}]}),
+    ?assertEqual(4, m_rsc:p(Id, <<"creator_id">>, Context)).
+
+revision_of_another_page(Config) ->
+    Context = ?config(context, Config),
+    [Id, Other] = [insert(#{}, Context) || _ <- "12"],
+    ?assertEqual({error, invalid}, revert(Id, newest(Other, Context), Context)),
+    ?assertEqual({error, enoent}, revert(Id, 999999, Context)).
+
+%% Media
+
+media_in_one_second(Config) ->
+    Context = ?config(context, Config),
+    Id = insert(#{}, Context),
+    {ok, _} = m_edge:insert(1, <<"relation">>, 2, Context),
+    ok = m_edge:tell(10, Context),
+    Digests = [<<"a">>, <<"b">>, <<"c">>],
+    lists:foreach(fun(Digest) -> ok = m_media:insert(Id, Digest, Context) end, Digests),
+    Logged = [maps:get(<<"digest">>, Props) || {Props} <- z_db:q("select props from backup_medium_log order by medium_created", Context)],
+    ?assertEqual(Digests, Logged),
+    ?assertEqual([{1}], z_db:q("select count(*) from backup_medium_log where medium_deleted is null", Context)),
+    %% Told after the next one came, or twice.
+    Medium = m_media:get(Id, Context),
+    Done = #media_update_done{action = insert, id = Id, post_props = Medium#{<<"filename">> => <<"late">>}},
+    ok = mod_backup:observe_media_update_done(Done, Context),
+    ok = mod_backup:observe_media_update_done(Done#media_update_done{post_props = Medium}, Context),
+    ?assertEqual([{4}], z_db:q("select count(*) from backup_medium_log", Context)),
+    [{Current}] = z_db:q("select props from backup_medium_log where medium_deleted is null", Context),
+    ?assertEqual(Medium, Current),
+    %% One of which nothing is known.
+    ok = mod_backup:observe_media_update_done(#media_update_done{action = update, id = Id}, Context).
+
+%% The page of an upload is saved, and then its medium.
+upload_of_a_medium(Config) ->
+    Context = ?config(context, Config),
+    {ok, _} = m_edge:insert(1, <<"relation">>, 2, Context),
+    ok = m_edge:tell(10, Context),
+    ok = later(Context),
+    Id = insert(#{}, Context),
+    Revision = newest(Id, Context),
+    _ = z_db:q("update backup_revision set created = created - interval '5 seconds'", Context),
+    ok = m_media:insert(Id, <<"a">>, Context),
+    ok = later(Context),
+    ok = m_media:insert(Id, <<"b">>, Context),
+    {ok, []} = revert(Id, Revision, Context),
+    ?assertMatch(#{<<"digest">> := <<"a">>}, m_media:get(Id, Context)).
+
+medium_before_the_log(Config) ->
+    Context = ?config(context, Config),
+    Id = insert(#{}, Context),
+    ok = later(Context),
+    ok = m_media:insert(Id, <<"a">>, Context),
+    _ = z_db:q("delete from backup_medium_log", Context),
+    ok = later(Context),
+    Before = newest(Id, Context),
+    ok = update(Id, #{<<"title">> => <<"x">>}, Context),
+    %% It was there all the time.
+    {ok, []} = revert(Id, newest(Id, Context), Context),
+    %% Maybe there was another one.
+    {ok, [{medium, unknown}]} = revert(Id, Before, Context),
+    ?assertMatch(#{<<"digest">> := <<"a">>}, m_media:get(Id, Context)),
+    %% It goes with the page, and is logged at last.
+    ok = later(Context),
+    ok = m_rsc:delete(Id, Context),
+    {ok, []} = revert(Id, newest(Id, Context), Context),
+    ?assertMatch(#{<<"digest">> := <<"a">>}, m_media:get(Id, Context)).
+
+%% The medium of now is not given up for one that is lost.
+medium_without_its_file(Config) ->
+    Context = ?config(context, Config),
+    Id = insert(#{}, Context),
+    ok = m_media:insert(Id, <<"a">>, Context),
+    ok = later(Context),
+    ok = update(Id, #{<<"title">> => <<"x">>}, Context),
+    Revision = newest(Id, Context),
+    ok = later(Context),
+    ok = m_media:insert(Id, <<"b">>, Context),
+    host:set(is_file_gone, fun(File) -> string:prefix(File, "a-") =/= nomatch end),
+    {ok, [{medium, file_gone}]} = revert(Id, Revision, Context),
+    ?assertMatch(#{<<"digest">> := <<"b">>}, m_media:get(Id, Context)).
+
+%% Reading
+
+unreadable(Config) ->
+    Context = ?config(context, Config),
+    Id = insert(#{<<"title">> => <<"a">>}, Context),
+    Bad = [<<131, 1, 2>>, <<131>>, <<"none">>, term_to_binary(fun lists:map/2), term_to_binary(self()), term_to_binary(7),
+           <<131, 80, 16#ffffffff:32, 1, 2, 3>>],
+    [1 = z_db:q("insert into backup_revision (rsc_id, type, version, data_type, data) values ($1, 'P', 5, 'erlang', decode($2, 'hex'))",
+                [Id, binary:encode_hex(Data)], Context) || Data <- Bad],
+    Revisions = m_backup_revision:list_revisions(Id, Context),
+    ?assertEqual(length(Bad) + 1, length(Revisions)),
+    Unreadable = [Revision || #{<<"version">> := 5, <<"id">> := Revision} <- Revisions],
+    [?assertMatch({ok, #{<<"is_unreadable">> := true, <<"data">> := undefined}}, m_backup_revision:get_revision(R, Context)) || R <- Unreadable],
+    [?assertEqual({error, unreadable}, revert(Id, R, Context)) || R <- Unreadable],
+    ok = m_rsc:delete(Id, Context),
+    _ = z_db:q("update backup_revision set data = '\\x00' where type = 'D'", Context),
+    ?assertMatch(#search_result{total = 1, result = [#{<<"is_unreadable">> := true, <<"title_html">> := <<>>}]},
+                 m_backup_revision:list_deleted({1, 10}, Context)),
+    {_, _} = page(Id, [], Context).
+
+%% A list of properties, with names that this node has no atoms for.
+old_rows(Config) ->
+    Context = ?config(context, Config),
+    Id = insert(#{<<"title">> => <<"now">>}, Context),
+    Atom = fun(Name) -> <<100, (byte_size(Name)):16, Name/binary>> end,
+    Pair = fun(Name, Value) -> <<104, 2, (Atom(Name))/binary, 109, (byte_size(Value)):32, Value/binary>> end,
+    Data = <<131, 108, 2:32, (Pair(<<"title">>, <<"then">>))/binary,
+             (Pair(<<"no_atom_like_this_in_any_node">>, <<"x">>))/binary, 106>>,
+    ?assertError(badarg, binary_to_term(Data, [safe])),
+    Revision = z_db:q1("insert into backup_revision (rsc_id, type, data_type, data, created)
+        values ($1, 'P', 'erlang', $2, '2012-01-01') returning id", [Id, Data], Context),
+    {ok, []} = revert(Id, Revision, Context),
+    ?assertMatch({ok, #{<<"title">> := <<"then">>, <<"no_atom_like_this_in_any_node">> := <<"x">>}},
+                 m_rsc:get_raw(Id, Context)).
+
+deleted_pages(Config) ->
+    Context = ?config(context, Config),
+    Ids = [begin
+        Id = insert(#{<<"title">> => <<"Page ", (integer_to_binary(N))/binary, " &lt;b&gt; <script>">>}, Context),
+        ok = m_rsc:delete(Id, Context),
+        ok = later(Context),
+        Id
+    end || N <- lists:seq(1, 5)],
+    Search = fun(Offset, Limit, C) ->
+        #search_result{result = Rows, total = Total} = mod_backup:observe_search_query(
+            #search_query{name = <<"backup_deleted">>, offsetlimit = {Offset, Limit}}, C),
+        {Total, [Id || #{<<"rsc_id">> := Id} <- Rows]}
+    end,
+    [A, B, C, D, E] = Ids,
+    ?assertEqual({5, [E, D]}, Search(1, 2, Context)),
+    ?assertEqual({5, [C, B]}, Search(3, 2, Context)),
+    ?assertEqual({5, [A]}, Search(5, 2, Context)),
+    ?assertEqual({5, [E]}, Search(1, 1, Context#context{acl = [mod_backup]})),
+    ?assertEqual({0, []}, Search(1, 2, Context#context{acl = [mod_admin]})),
+    ?assertEqual(undefined, mod_backup:observe_search_query(#search_query{name = <<"other">>}, Context)),
+    #search_result{result = [Row | _]} = m_backup_revision:list_deleted({1, 1}, Context),
+    ?assertEqual(<<"Page 5 &lt;b&gt; &lt;script&gt;">>, maps:get(<<"title_html">>, Row)).
+
+%% Pages
+
+permissions(Config) ->
+    Context = ?config(context, Config),
+    [Id, Gone] = [insert(#{}, Context) || _ <- "12"],
+    ok = m_rsc:delete(Gone, Context),
+    May = fun(Page, Acl) ->
+        {Is, _} = controller_admin_backup_revision:is_authorized(with_q(Page, [], Context#context{acl = Acl})),
+        Is
+    end,
+    ?assertEqual([false, false, false, true, true, true],
+                 [May(Id, Acl) || Acl <- [[], [mod_admin], [mod_backup], [mod_admin, {edit, Id}], [mod_admin, mod_backup], admin]]),
+    ?assertEqual([false, false, true], [May(Gone, Acl) || Acl <- [[], [mod_admin, {edit, Gone}], [mod_admin, mod_backup]]]),
+    host:listen(),
+    Revert = #submit{message = {revert, [{rsc_id, Gone}, {rev_id, newest(Gone, Context)}]}},
+    _ = controller_admin_backup_revision:event(Revert, Context#context{acl = [mod_admin]}),
+    ?assertNot(m_rsc:exists(Gone, Context)),
+    _ = controller_admin_backup_revision:event(Revert, Context),
+    ?assert(m_rsc:exists(Gone, Context)),
+    ?assertMatch([{wire, _}, {growl_error, _}, {wire, _}, {wire, {redirect, _}}], [What || {host, What} <- test_site:flush()]).
+
+models(Config) ->
+    Context = ?config(context, Config),
+    Id = insert(#{<<"title">> => <<"t">>}, Context),
+    Get = fun(Path, Acl) -> m_backup_revision:m_get(Path, undefined, Context#context{acl = Acl}) end,
+    ?assertMatch({ok, {[#{<<"version">> := 1}], [<<"x">>]}}, Get([<<"list">>, Id, <<"x">>], [mod_backup])),
+    ?assertMatch({ok, {[_], []}}, Get([<<"list">>, Id], [{edit, Id}])),
+    ?assertEqual({error, eacces}, Get([<<"list">>, Id], [])),
+    ?assertEqual({ok, {<<"t">>, []}}, Get([<<"title">>, Id], [mod_backup])),
+    ?assertEqual({error, eacces}, Get([<<"title">>, Id], [])),
+    ok = m_rsc:delete(Id, Context),
+    ?assertEqual({ok, {<<"t">>, []}}, Get([<<"title">>, Id], [mod_backup])),
+    ?assertEqual({error, eacces}, Get([<<"title">>, Id], [{edit, Id}])),
+    ?assertEqual({error, enoent}, Get([<<"list">>, <<"no number">>], admin)),
+    ?assertEqual({error, unknown_path}, Get([<<"other">>], admin)),
+    ?assertEqual([18, 90, 30], [element(1, element(2, Get([Key], []))) || Key <-
+        [<<"retention_months">>, <<"user_retention_days">>, <<"deleted_user_retention_days">>]]).
+
+page(Id, Query, Context) ->
+    controller_admin_backup_revision:process(<<"GET">>, undefined, undefined, with_q(Id, Query, Context)).
+
+with_q(Id, Query, Context) ->
+    Context#context{q = [{<<"id">>, integer_to_binary(Id)} | Query]}.
+
+%% Pruning, by the settings of the site.
+prunes(Config) ->
+    Context = ?config(context, Config),
+    Id = insert(#{}, Context),
+    User = insert(#{}, Context),
+    1 = z_db:q("insert into identity (rsc_id, type) values ($1, 'username_pw')", [User], Context),
+    ok = host_db:age("100 days", Context),
+    host:set(environment, backup),
+    ok = mod_backup:observe_tick_24h(tick_24h, Context),
+    ?assertMatch([_], m_backup_revision:list_revisions(User, Context)),
+    host:set(environment, production),
+    {ok, #{rules := Rules}} = mod_backup:observe_tick_24h(tick_24h, Context),
+    ?assertMatch([0, 1, 0, 0, 0], [Deleted || #{deleted := Deleted} <- Rules]),
+    ?assertEqual([], m_backup_revision:list_revisions(User, Context)),
+    host:set(config, #{{mod_backup, revision_retention_months} => <<"1">>}),
+    {ok, #{rules := [#{deleted := 1} | _]}} = mod_backup:observe_tick_24h(tick_24h, Context),
+    ?assertEqual([], m_backup_revision:list_revisions(Id, Context)).
+
+%% A page from a file, in each of its forms.
+uploads(Config) ->
+    Context = ?config(context, Config),
+    Id = insert(#{<<"title">> => <<"before">>, <<"name">> => <<"n">>}, Context),
+    Upload = fun(To, Term) ->
+        mod_backup:observe_rsc_upload(#rsc_upload{id = To, format = bert, data = term_to_binary(Term)}, Context)
+    end,
+    lists:foreach(
+        fun(Form) ->
+            Title = word(),
+            ?assertEqual({ok, Id}, Upload(Id, Form(Title))),
+            ?assertEqual(Title, m_rsc:p(Id, <<"title">>, Context)),
+            ?assertEqual({<<"n">>, 1}, {m_rsc:p(Id, <<"name">>, Context), m_rsc:p(Id, <<"creator_id">>, Context)})
+        end,
+        [
+            fun(T) -> #{<<"title">> => T, <<"id">> => 4, <<"creator_id">> => 4, <<"version">> => 9} end,
+            fun(T) -> [#{<<"title">> => T, <<"category_id">> => 4}] end,
+            fun(T) -> [{4, [{title, T}, {id, 4}]}] end,
+            fun(T) -> [{title, T}, {modifier_id, 4}] end,
+            fun(T) -> {bert, dict, [{<<"title">>, T}, {<<"is_x">>, {bert, true}}]} end
+        ]
+    ),
+    ?assertEqual(true, m_rsc:p(Id, <<"is_x">>, Context)),
+    {ok, New} = Upload(undefined, #{<<"title">> => <<"new">>, <<"computed_category">> => [<<"unknown">>, <<"article">>]}),
+    ?assertEqual(<<"new">>, m_rsc:p(New, <<"title">>, Context)).

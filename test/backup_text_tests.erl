@@ -1,0 +1,9 @@
+-module(backup_text_tests).
+
+-include_lib("eunit/include/eunit.hrl").
+
+size_test() ->
+    Shown = [backup_text:size(Bytes) || Bytes <- [0, 999, 1000, 1996000000, 999949, 999950, 1 bsl 50]],
+    ?assertEqual([<<"0 B">>, <<"999 B">>, <<"1.0 kB">>, <<"2.0 GB">>, <<"999.9 kB">>, <<"1.0 MB">>,
+                  <<"1125.9 TB">>], Shown),
+    ?assertEqual(undefined, backup_text:size(undefined)).
