@@ -160,7 +160,9 @@
     check :: pid() | undefined,
     %% Both in seconds of monotonic time.
     up_since :: integer(),
-    retry_at :: integer()
+    retry_at :: integer(),
+    %% Whether what a restore left could not be looked at, as another program had the folder.
+    is_unsettled = false :: boolean()
 }).
 
 %% How often it is looked whether it is time for the nightly backup, in milliseconds.
@@ -198,16 +200,34 @@ restore_backup(Context) ->
 %% @doc Restores a backup and starts the site again; nothing is touched before all that is wanted of it is
 %% proven. Returns when the site is there again. The process that calls this should not be one of the
 %% site: that would be stopped with it, while the restore goes on.
--spec restore_backup(binary() | recent, [restore_option()], z:context()) -> ok | {error, term()}.
+-spec restore_backup(binary() | string() | recent, [restore_option()], z:context()) -> ok | {error, term()}.
 restore_backup(recent, Options, Context) ->
     restore_backup(<<"recent">>, Options, Context);
 restore_backup(Name, [], Context) ->
     restore_backup(Name, [database, files], Context);
-restore_backup(Name, Options, Context) when is_binary(Name), is_list(Options) ->
-    case [Option || Option <- Options, not lists:member(Option, [database, files, config, security])] of
-        [] -> restarted(call({restore, Name, lists:usort(Options)}, infinity, Context));
-        [Unknown | _] -> {error, {unknown_option, Unknown}}
-    end.
+restore_backup(Name, Options, Context) when is_binary(Name) ->
+    %% Whatever a shell gave, which may not even be a proper list.
+    case is_list(Options) andalso length_of(Options) of
+        Length when is_integer(Length) ->
+            case [Option || Option <- Options, not lists:member(Option, [database, files, config, security])] of
+                [] -> restarted(call({restore, Name, lists:usort(Options)}, infinity, Context));
+                [Unknown | _] -> {error, {unknown_option, Unknown}}
+            end;
+        _ ->
+            {error, {invalid_options, Options}}
+    end;
+restore_backup(Name, Options, Context) when is_list(Name) ->
+    try unicode:characters_to_binary(Name) of
+        Binary when is_binary(Binary) -> restore_backup(Binary, Options, Context);
+        _ -> {error, {invalid_name, Name}}
+    catch
+        error:badarg -> {error, {invalid_name, Name}}
+    end;
+restore_backup(Name, _Options, _Context) ->
+    {error, {invalid_name, Name}}.
+
+length_of(List) ->
+    try length(List) catch error:badarg -> improper end.
 
 %% The server goes away with the site, so that it is another process that starts the site again.
 restarted({restarting, Pid}) ->
@@ -321,7 +341,7 @@ observe_backup_start(backup_start, Context) ->
     start_backup(Context).
 
 %% @doc `bin/zotonic backup SITE restore NAME'.
--spec observe_backup_restore({backup_restore, binary(), [restore_option()]}, z:context()) ->
+-spec observe_backup_restore({backup_restore, binary() | string() | recent, [restore_option()]}, z:context()) ->
     ok | {error, term()}.
 observe_backup_restore({backup_restore, Name, Options}, Context) ->
     restore_backup(Name, Options, Context).
@@ -388,8 +408,10 @@ handle_cast(_, State) ->
 handle_info(check, State) ->
     _ = erlang:send_after(?INTERVAL, self(), check),
     {noreply, check(State)};
-handle_info(check_again, State) ->
+handle_info(check_again, #state{check = undefined} = State) ->
     {noreply, check(State)};
+handle_info(check_again, State) ->
+    {noreply, State};
 handle_info({checked, Pid, Checked}, #state{check = Pid} = State) ->
     {noreply, checked(Checked, State#state{check = undefined})};
 handle_info({progress, Pid, Progress}, #state{job = #job{pid = Pid} = Job} = State) ->
@@ -400,7 +422,7 @@ handle_info({'EXIT', Pid, Reason}, #state{job = #job{pid = Pid} = Job} = State) 
     _ = backup_job:crashed(Job#job.task, Reason, State#state.context),
     {noreply, ended(Job, {error, internal, <<"the process that worked on it was killed">>}, State)};
 handle_info({'EXIT', Pid, _}, #state{check = Pid} = State) ->
-    {noreply, State#state{check = undefined}};
+    {noreply, check_failed(<<"the process that looked whether a backup is due ended">>, State)};
 handle_info({'EXIT', _, _}, State) ->
     {noreply, State};
 handle_info(_, State) ->
@@ -422,11 +444,26 @@ started(Task, From, #state{job = undefined} = State) ->
         }
     }.
 
+check(#state{is_unsettled = true, job = undefined} = State) ->
+    check(started(settle, undefined, State#state{is_unsettled = false}));
 check(#state{check = undefined, is_env_backup = false} = State) ->
     Up = erlang:monotonic_time(second) - State#state.up_since,
-    State#state{check = backup_job:check(Up, State#state.context)};
+    State#state{check = backup_job:check(Up, is_backup(State#state.job), State#state.context)};
+check(#state{check = Pid, is_env_backup = false} = State) ->
+    %% It has had minutes, and it takes moments.
+    unlink(Pid),
+    exit(Pid, kill),
+    check(check_failed(<<"looking whether a backup is due takes for ever">>, State));
 check(State) ->
     State.
+
+%% It is not known whether a backup is due: somebody has to know that.
+check_failed(Message, State) ->
+    _ = backup_job:check_failed(Message, State#state.context),
+    State#state{check = undefined}.
+
+is_backup(#job{task = {backup, _, _, _}}) -> true;
+is_backup(_) -> false.
 
 checked({backup, _, _, _} = Task, #state{job = undefined} = State) ->
     case erlang:monotonic_time(second) >= State#state.retry_at of
@@ -452,6 +489,8 @@ ended(#job{task = {restore, _, _}, from = From}, ok, State) ->
     end),
     gen_server:reply(From, {restarting, Pid}),
     State#state{job = undefined};
+ended(#job{task = settle}, {error, in_progress, _}, State) ->
+    State#state{job = undefined, is_unsettled = true};
 ended(#job{task = Task, from = From}, Result, State) ->
     From =:= undefined orelse gen_server:reply(From, reason(Result)),
     State#state{job = undefined, retry_at = retry_at(Task, Result, State)}.
@@ -474,10 +513,21 @@ shown(#job{task = Task, started = Started, progress = Progress}) ->
 kind(Task) when is_atom(Task) -> Task;
 kind(Task) -> element(1, Task).
 
+%% Another site of this node may make it at the same moment.
 ensure_queue(Name) ->
     case jobs:queue_info(Name) of
-        undefined -> jobs:add_queue(Name, [{regulators, [{counter, [{limit, 1}]}]}]);
-        {queue, _} -> ok
+        undefined ->
+            try
+                jobs:add_queue(Name, [{regulators, [{counter, [{limit, 1}]}]}])
+            catch
+                Class:Reason:Stack ->
+                    case jobs:queue_info(Name) of
+                        undefined -> erlang:raise(Class, Reason, Stack);
+                        {queue, _} -> ok
+                    end
+            end;
+        {queue, _} ->
+            ok
     end.
 
 %% The revision log

@@ -49,6 +49,7 @@ what_people_write() ->
     C = context(),
     Daily = fun(Value) -> backup_host:put_config(daily_dump, Value), backup_config:daily_dump(C) end,
     ?assertEqual([0, 0, 0], [Daily(V) || V <- [0, "0", <<"0">>]]),
+    ?assertEqual([0], lists:usort([Daily(V) || V <- [off, "Off", <<"no">>, <<"none">>, none, false, <<" ">>, <<" 0 ">>]])),
     ?assertEqual([2, 2, 2], [Daily(V) || V <- [2, "2", <<"2">>]]),
     %% What is not understood makes more backups rather than none.
     ?assertEqual([1, 1, 1, 1], [Daily(V) || V <- [<<>>, undefined, <<"yes">>, 1]]),

@@ -10,7 +10,8 @@
 -export([all/0, suite/0, init_per_testcase/2, end_per_testcase/2]).
 -export([made_when_unset/1, made_once/1, missed_night/1, only_database/1, switched_off/1, without_proof/1,
          tells_once/1, tells_whom/1, by_hand_is_not_mailed/1, missing_is_told_once/1, not_missing_yet/1,
-         failed_proof/1, another_program/1, wrong_time/1, waits_after_a_failure/1, mail_that_fails/1]).
+         failed_proof/1, another_program/1, wrong_time/1, waits_after_a_failure/1, mail_that_fails/1,
+         being_made_is_not_missing/1, check_that_fails/1]).
 
 -define(A_DAY, 24 * 3600).
 
@@ -194,7 +195,48 @@ mail_that_fails(Config) ->
     with_database("exit 1\n", Config),
     start(Context),
     backup_host:await(<<"error">>),
-    ?assertMatch(#{failure := #{kind := <<"database">>}, told := true}, backup_status:read(Context)).
+    ?assertMatch(#{failure := #{kind := <<"database">>}, told := false}, backup_status:read(Context)),
+    idle(Context),
+    hours_ago(5, Context),
+    %% Nor by one that says that it could not.
+    meck:expect(z_email, send_admin, fun(_, _, _) -> {error, no_recipient} end),
+    _ = check(4 * 3600, Context),
+    ?assertMatch(#{told := false}, backup_status:read(Context)),
+    meck:expect(z_email, send_admin, fun(_, _, _) -> ok end),
+    _ = check(4 * 3600, Context),
+    ?assertMatch(#{told := true}, backup_status:read(Context)),
+    meck:unload(z_email).
+
+%% It is hours after its time, and it is a large site.
+being_made_is_not_missing(Config) ->
+    Context = ?config(context, Config),
+    hours_ago(5, Context),
+    ?assertMatch({backup, nightly, full, _}, check(4 * 3600, true, Context)),
+    ?assertEqual([], backup_host:mails()),
+    ?assertMatch(#{failure := undefined}, backup_status:read(Context)).
+
+check_that_fails(Config) ->
+    Context = ?config(context, Config),
+    Self = self(),
+    meck:expect(zbackup, due, fun(_) -> error(broken) end),
+    ?assertMatch({error, internal, _}, check(60, Context)),
+    ?assertMatch([{admin, _}], backup_host:mails()),
+    ?assertMatch(#{failure := #{kind := <<"internal">>}, told := true}, backup_status:read(Context)),
+    ok = backup_status:succeeded(nightly, Context),
+    _ = backup_host:mails(),
+    meck:expect(zbackup, due, fun(_) -> Self ! {checking, self()}, receive never -> ok end end),
+    Failed = fun() -> maps:get(failure, backup_status:read(Context)) =/= undefined end,
+    Server = start(Context),
+    Killed = receive {checking, Pid1} -> Pid1 after 5000 -> error(never) end,
+    exit(Killed, kill),
+    test_site:until(Failed),
+    ok = backup_status:succeeded(manual, Context),
+    Server ! check,
+    Hangs = receive {checking, Pid2} -> Pid2 after 5000 -> error(never) end,
+    Server ! check,
+    test_site:until(Failed),
+    ?assertNot(is_process_alive(Hangs)),
+    ?assertEqual(Server, whereis('mod_backup$testsite')).
 
 %% Helpers
 
@@ -222,7 +264,10 @@ checked(Server) ->
     test_site:until(Idle).
 
 check(Up, Context) ->
-    Pid = backup_job:check(Up, Context),
+    check(Up, false, Context).
+
+check(Up, IsBeingMade, Context) ->
+    Pid = backup_job:check(Up, IsBeingMade, Context),
     receive {checked, Pid, What} -> What after 20000 -> error(never_checked) end.
 
 %% The night is due since some hours, and this node's clock is in UTC.

@@ -44,7 +44,7 @@ init(Name, Config) ->
     host:reset(),
     ok = host_db:start("Revisions of " ++ atom_to_list(Name)),
     host:set(user, 1),
-    Context = #context{site = testsite, acl = admin},
+    Context = host:context(testsite, ""),
     lists:foreach(fun(_) -> 1 = z_db:q("insert into rsc (version) values (1)", Context) end, lists:seq(1, 9)),
     [{context, Context} | Config].
 
@@ -459,9 +459,9 @@ nothing_is_left_of_a_refusal(Config) ->
     ok = m_rsc:delete(Id, Context),
     Revision = newest(Id, Context),
     %% May recover, but may not have such a page.
-    ?assertEqual({error, eacces}, revert(Id, Revision, Context#context{acl = [mod_backup]})),
+    ?assertEqual({error, eacces}, revert(Id, Revision, host:user([mod_backup], Context))),
     ?assertNot(m_rsc:exists(Id, Context)),
-    ?assertEqual({error, eacces}, revert(Id, Revision, Context#context{acl = []})),
+    ?assertEqual({error, eacces}, revert(Id, Revision, host:user([], Context))),
     ?assertMatch(#search_result{total = 1}, m_backup_revision:list_deleted({1, 10}, Context)).
 
 %% Who recovers a page does not get it.
@@ -471,7 +471,7 @@ owner_stays(Config) ->
     Id = insert(#{}, Context),
     ok = m_rsc:delete(Id, Context),
     host:set(user, 5),
-    {ok, []} = revert(Id, newest(Id, Context), Context#context{acl = [mod_backup, {edit, Id}]}),
+    {ok, []} = revert(Id, newest(Id, Context), host:user([mod_backup, {edit, Id}], Context)),
     ?assertEqual(4, m_rsc:p(Id, <<"creator_id">>, Context)).
 
 revision_of_another_page(Config) ->
@@ -604,8 +604,8 @@ deleted_pages(Config) ->
     ?assertEqual({5, [E, D]}, Search(1, 2, Context)),
     ?assertEqual({5, [C, B]}, Search(3, 2, Context)),
     ?assertEqual({5, [A]}, Search(5, 2, Context)),
-    ?assertEqual({5, [E]}, Search(1, 1, Context#context{acl = [mod_backup]})),
-    ?assertEqual({0, []}, Search(1, 2, Context#context{acl = [mod_admin]})),
+    ?assertEqual({5, [E]}, Search(1, 1, host:user([mod_backup], Context))),
+    ?assertEqual({0, []}, Search(1, 2, host:user([mod_admin], Context))),
     ?assertEqual(undefined, mod_backup:observe_search_query(#search_query{name = <<"other">>}, Context)),
     #search_result{result = [Row | _]} = m_backup_revision:list_deleted({1, 1}, Context),
     ?assertEqual(<<"Page 5 &lt;b&gt; &lt;script&gt;">>, maps:get(<<"title_html">>, Row)).
@@ -617,7 +617,7 @@ permissions(Config) ->
     [Id, Gone] = [insert(#{}, Context) || _ <- "12"],
     ok = m_rsc:delete(Gone, Context),
     May = fun(Page, Acl) ->
-        {Is, _} = controller_admin_backup_revision:is_authorized(with_q(Page, [], Context#context{acl = Acl})),
+        {Is, _} = controller_admin_backup_revision:is_authorized(with_q(Page, [], host:user(Acl, Context))),
         Is
     end,
     ?assertEqual([false, false, false, true, true, true],
@@ -625,7 +625,7 @@ permissions(Config) ->
     ?assertEqual([false, false, true], [May(Gone, Acl) || Acl <- [[], [mod_admin, {edit, Gone}], [mod_admin, mod_backup]]]),
     host:listen(),
     Revert = #submit{message = {revert, [{rsc_id, Gone}, {rev_id, newest(Gone, Context)}]}},
-    _ = controller_admin_backup_revision:event(Revert, Context#context{acl = [mod_admin]}),
+    _ = controller_admin_backup_revision:event(Revert, host:user([mod_admin], Context)),
     ?assertNot(m_rsc:exists(Gone, Context)),
     _ = controller_admin_backup_revision:event(Revert, Context),
     ?assert(m_rsc:exists(Gone, Context)),
@@ -634,7 +634,7 @@ permissions(Config) ->
 models(Config) ->
     Context = ?config(context, Config),
     Id = insert(#{<<"title">> => <<"t">>}, Context),
-    Get = fun(Path, Acl) -> m_backup_revision:m_get(Path, undefined, Context#context{acl = Acl}) end,
+    Get = fun(Path, Acl) -> m_backup_revision:m_get(Path, undefined, host:user(Acl, Context)) end,
     ?assertMatch({ok, {[#{<<"version">> := 1}], [<<"x">>]}}, Get([<<"list">>, Id, <<"x">>], [mod_backup])),
     ?assertMatch({ok, {[_], []}}, Get([<<"list">>, Id], [{edit, Id}])),
     ?assertEqual({error, eacces}, Get([<<"list">>, Id], [])),
@@ -652,7 +652,7 @@ page(Id, Query, Context) ->
     controller_admin_backup_revision:process(<<"GET">>, undefined, undefined, with_q(Id, Query, Context)).
 
 with_q(Id, Query, Context) ->
-    Context#context{q = [{<<"id">>, integer_to_binary(Id)} | Query]}.
+    host:query([{<<"id">>, integer_to_binary(Id)} | Query], Context).
 
 %% Pruning, by the settings of the site.
 prunes(Config) ->

@@ -6,7 +6,7 @@
 
 rows(Old, New) ->
     [{Key, Language, Html} || #{key := Key, language := Language, html := Html} <-
-        backup_revision_diff:rows(Old, New, #context{site = testsite})].
+        backup_revision_diff:rows(Old, New, host:context(testsite, ""))].
 
 words_test() ->
     ?assertEqual([{<<"title">>, undefined, <<"the <del>quick</del><ins>slow</ins> fox">>}],
@@ -42,7 +42,7 @@ kinds_test() ->
         <<"blocks">> => [#{<<"type">> => <<"text">>, <<"name">> => <<"b">>, <<"body">> => #trans{tr = [{en, <<"old">>}]}}],
         <<"odd">> => [a | b], <<"tuple">> => {1, "x"}, <<"string">> => "text", <<"map">> => #{<<"k">> => 1.5}
     },
-    Shown = maps:from_list([{Key, Html} || #{key := Key, html := Html} <- backup_revision_diff:values(Old, #context{site = testsite})]),
+    Shown = maps:from_list([{Key, Html} || #{key := Key, html := Html} <- backup_revision_diff:values(Old, host:context(testsite, ""))]),
     ?assertEqual(<<"2026-01-02 03:04:05">>, maps:get(<<"date_start">>, Shown)),
     ?assertEqual(<<"en, nl">>, maps:get(<<"language">>, Shown)),
     ?assertEqual(<<"body: en: old<br>name: b<br>type: text">>, maps:get(<<"blocks">>, Shown)),
@@ -74,8 +74,8 @@ safe_test() ->
             Values = [Text, #trans{tr = [{en, Text}, {Text, Text}]}, [Text], #{Text => Text}, {Text}, [#{<<"a">> => Text}], binary_to_list(Text)],
             [safe(Key, Html) || V <- Values, W <- [undefined, <<"x">>], Key <- [<<"title">>, <<"body">>, <<"x_id">>],
                                {_, _, Html} <- rows(#{Key => V}, #{Key => W}) ++ rows(#{Key => W}, #{Key => V})],
-            [safe(Text, Html) || V <- Values, #{html := Html} <- backup_revision_diff:values(#{Text => V}, #context{})],
-            safe(Text, backup_revision_text:html(Text, #context{}))
+            [safe(Text, Html) || V <- Values, #{html := Html} <- backup_revision_diff:values(#{Text => V}, host:context(testsite, ""))],
+            safe(Text, backup_revision_text:html(Text, host:context(testsite, "")))
         end
      || Text <- Evil
     ].

@@ -4,7 +4,7 @@
 -include_lib("eunit/include/eunit.hrl").
 -include_lib("zotonic_core/include/zotonic.hrl").
 
--define(CONTEXT, #context{site = testsite, acl = admin}).
+-define(CONTEXT, host:context(testsite, "")).
 
 upload(Format, Data) ->
     backup_rsc_upload:upload(#rsc_upload{id = 7, format = Format, data = Data}, ?CONTEXT).

@@ -38,3 +38,14 @@ records_are_as_in_zotonic_test() ->
     ?assertEqual([], Known -- Records),
     %% A context is used through functions: its fields are not those of Zotonic's.
     ?assertNot(lists:keymember(context, 2, Records)).
+
+%% Zotonic compiles the tests as well, with its own records: a context is made by functions.
+tests_know_no_context_test() ->
+    Sources = filelib:wildcard(filename:join(filename:dirname(source()), "*.erl")),
+    ?assert(length(Sources) > 10),
+    Field = "#context" ++ "{",
+    ?assertEqual([], [Source || Source <- Sources, {ok, Text} <- [file:read_file(Source)],
+                      string:find(Text, Field) =/= nomatch]).
+
+source() ->
+    proplists:get_value(source, ?MODULE:module_info(compile)).

@@ -12,8 +12,9 @@
 -export([backup_by_hand/1, one_at_a_time/1, only_the_database/1, media_in_a_file_store/1,
          survives_a_killed_job/1, survives_a_crash/1, job_ends_with_the_server/1, not_in_backup_env/1,
          not_running/1]).
--export([encrypted/1, encrypted_without_password/1]).
+-export([encrypted/1, encrypted_without_password/1, never_plain_by_mistake/1]).
 -export([verifies/1, verify_of_a_damaged_one/1]).
+-export([queues_of_two_sites/1, settles_later/1, restores_what_there_is/1, never_paused_for_ever/1, password_survives_a_restore/1]).
 -export([restores/1, restore_that_fails/1, restore_options/1, settles_at_start/1, download/1]).
 
 suite() ->
@@ -241,6 +242,25 @@ encrypted_without_password(Config) ->
     #{failure := #{kind := <<"no_password">>, message := Message}} = backup_status:read(Context),
     ?assertNotEqual(nomatch, string:find(Message, "backup_encrypt_password")).
 
+%% A database that does not answer is no site without settings.
+never_plain_by_mistake(Config) ->
+    Context = ?config(context, Config),
+    with_database(test_site:dump(""), Config),
+    backup_host:put_config(encrypt_backups, <<"1">>),
+    backup_host:put_config(backup_encrypt_password, <<"correct horse">>),
+    ok = mod_backup:start_backup(Context),
+    backup_host:await(<<"completed">>),
+    Before = test_site:files(backup_site:dir(Context)),
+    host:set(is_database_down, true),
+    ok = started(true, Context),
+    backup_host:await(<<"error">>),
+    ?assertMatch(#{failure := #{kind := <<"database">>}}, backup_status:read(Context)),
+    ?assertEqual(Before, maps:without(["backup.json.status"], test_site:files(backup_site:dir(Context)))),
+    %% Nor is another password made then.
+    ?assertEqual({error, database}, backup_config:ensure_encrypt_password(Context)),
+    host:set(is_database_down, false),
+    ?assertEqual(<<"correct horse">>, backup_config:encrypt_password(Context)).
+
 verifies(Config) ->
     Context = ?config(context, Config),
     #{name := Name} = backup_host:backup(Context),
@@ -287,7 +307,92 @@ restores(Config) ->
         {error, failed}
     end),
     ?assertEqual({error, failed}, mod_backup:restore_backup(Name, [database, config], Context)),
-    receive {host, unpaused} -> error(unpaused) after 0 -> ok end.
+    receive {host, unpaused} -> ok after 0 -> error(still_paused) end.
+
+%% A shell asks for the database and the files of every backup.
+restores_what_there_is(Config) ->
+    Context = ?config(context, Config),
+    Self = self(),
+    fake_restore(fun(_, Name, #{only := Parts}) -> Self ! {asked, Name, Parts}, {error, usage, <<"no">>} end),
+    Asked = fun(Name, Parts) ->
+        _ = mod_backup:observe_backup_restore({backup_restore, Name, Parts}, Context),
+        receive {asked, Name, Asked} -> Asked after 5000 -> error(never) end
+    end,
+    #{name := Files} = backup_host:backup(#{day => {2026, 11, 20}}, Context),
+    ?assertEqual([files], Asked(Files, [database, files])),
+    with_database(test_site:dump(""), Config),
+    #{name := All, files := #{file := File}} = backup_host:backup(#{day => {2026, 11, 21}}, Context),
+    ?assertEqual([database, files], Asked(All, [database, files])),
+    ok = file:delete(filename:join(backup_site:dir(Context), File)),
+    ?assertEqual([database, files], Asked(All, [database, files])),
+    timer:sleep(1100),
+    #{name := Database} = backup_host:backup(#{day => {2026, 11, 23}, media_dir => undefined}, Context),
+    ?assertEqual([database], Asked(Database, [files, database])),
+    ?assertEqual([database], Asked(<<"recent">>, [database, files])),
+    %% What is asked for by name is wanted.
+    ?assertEqual([files], Asked(Database, [files])),
+    ?assertEqual([config, database, files], Asked(Database, [database, files, config])).
+
+%% Whoever dies while the database is replaced, the site can go on.
+never_paused_for_ever(Config) ->
+    Context = ?config(context, Config),
+    Self = self(),
+    meck:expect(zbackup, restore, fun(_, _, _) -> {ok, fake} end),
+    meck:expect(zbackup, await, fun(fake, Tell, Acc) ->
+        _ = Tell(#{phase => load, done => 0, total => undefined, rate => 0}, Acc),
+        Self ! {loading, self()},
+        receive never -> ok end
+    end),
+    Loading = fun() ->
+        _ = spawn(fun() -> mod_backup:restore_backup(Context) end),
+        receive {host, paused} -> ok after 5000 -> error(never_paused) end,
+        receive {loading, Pid} -> Pid after 5000 -> error(never_loading) end
+    end,
+    Unpaused = fun() -> receive {host, unpaused} -> ok after 5000 -> error(paused_for_ever) end end,
+    exit(Loading(), kill),
+    Unpaused(),
+    ok = idle(Context),
+    _ = Loading(),
+    gen_server:stop('mod_backup$testsite'),
+    Unpaused(),
+    process_flag(trap_exit, true),
+    _ = backup_host:server(Context),
+    _ = Loading(),
+    exit(whereis('mod_backup$testsite'), kill),
+    Unpaused().
+
+%% The password is in the database that is replaced.
+password_survives_a_restore(Config) ->
+    Context = ?config(context, Config),
+    with_database(test_site:dump(""), Config),
+    Restore = fun(Parts, Before, After) ->
+        host:set(config, Before),
+        fake_restore(fun(_, _, _) ->
+            host:set(config, After),
+            {ok, #{backup => #{}, restored => Parts, skipped => [], warnings => []}}
+        end),
+        ok = mod_backup:restore_backup(<<"x">>, Parts, Context),
+        {ok, #{is_on := IsOn, password := Password}} = backup_config:encryption(Context),
+        {IsOn, Password}
+    end,
+    Settings = fun(On, Password) ->
+        #{{mod_backup, encrypt_backups} => On, {mod_backup, backup_encrypt_password} => Password}
+    end,
+    On = Settings(<<"1">>, <<"now">>),
+    ?assertEqual({true, <<"now">>}, Restore([database], On, #{})),
+    ?assertEqual({true, <<"now">>}, Restore([database], On, Settings(<<"1">>, <<"then">>))),
+    ?assertEqual({true, <<"now">>}, Restore([database], On, Settings(<<"0">>, <<"now">>))),
+    %% It opens the newer backups, also when the newest are not encrypted.
+    ?assertEqual({false, <<"now">>}, Restore([database], Settings(<<"0">>, <<"now">>), #{})),
+    %% There was none.
+    ?assertEqual({true, <<"then">>}, Restore([database], #{}, Settings(<<"1">>, <<"then">>))),
+    %% A database that is lost is what a restore is for.
+    fake_restore(fun(_, _, _) ->
+        host:set(is_database_down, false),
+        {ok, #{backup => #{}, restored => [], skipped => [], warnings => []}}
+    end),
+    host:set(is_database_down, true),
+    ?assertEqual(ok, mod_backup:restore_backup(<<"x">>, [database], Context)).
 
 restore_that_fails(Config) ->
     Context = ?config(context, Config),
@@ -296,7 +401,10 @@ restore_that_fails(Config) ->
     backup_host:await(<<"restore_error">>),
     receive {host, unpaused} -> ok after 1000 -> error(still_paused) end,
     receive {host, {restart, _}} -> error(restarted) after 0 -> ok end,
-    meck:expect(zbackup, restore, fun(_, _, _) -> error(crash) end),
+    meck:expect(zbackup, await, fun({fake, _}, Tell, Acc) ->
+        _ = Tell(#{phase => load, done => 0, total => undefined, rate => 0}, Acc),
+        error(crash)
+    end),
     ?assertMatch({error, {internal, _}}, mod_backup:restore_backup(Context)),
     receive {host, unpaused} -> ok after 1000 -> error(still_paused_after_a_crash) end,
     meck:expect(zbackup, restore, fun(_, _, _) -> {error, unknown_backup, <<"none">>} end),
@@ -316,7 +424,16 @@ restore_options(Config) ->
     receive Expected -> ok after 0 -> error(first) end,
     receive Expected -> ok after 0 -> error(second) end,
     ?assertEqual({error, {unknown_option, everything}},
-                 mod_backup:restore_backup(<<"recent">>, [database, everything], Context)).
+                 mod_backup:restore_backup(<<"recent">>, [database, everything], Context)),
+    %% What a shell may give.
+    ?assertEqual([{error, {invalid_options, Options}} || Options <- [database, #{}, [database | files]]],
+                 [mod_backup:observe_backup_restore({backup_restore, <<"recent">>, Options}, Context)
+                  || Options <- [database, #{}, [database | files]]]),
+    ?assertEqual([{error, {invalid_name, Name}} || Name <- [other, 7, [-1]]],
+                 [mod_backup:observe_backup_restore({backup_restore, Name, [files]}, Context)
+                  || Name <- [other, 7, [-1]]]),
+    _ = mod_backup:observe_backup_restore({backup_restore, "x-1", [files]}, Context),
+    receive {asked, <<"x-1">>, #{only := [files]}, _} -> ok after 0 -> error(third) end.
 
 settles_at_start(Config) ->
     Context = ?config(context, Config),
@@ -332,6 +449,37 @@ settles_at_start(Config) ->
     ?assertEqual({error, in_progress}, mod_backup:start_backup(Context)),
     Worker ! go,
     ok = idle(Context).
+
+%% Another program has the folder at the start.
+settles_later(Config) ->
+    Context = ?config(context, Config),
+    gen_server:stop('mod_backup$testsite'),
+    Self = self(),
+    meck:expect(zbackup, settle, fun(_) -> Self ! settling, {error, in_progress, <<"by PID 1">>} end),
+    Server = backup_host:server(Context),
+    receive settling -> ok after 5000 -> error(never) end,
+    Server ! check,
+    receive settling -> ok after 5000 -> error(never_again) end,
+    ok = idle(Context),
+    meck:expect(zbackup, settle, fun(_) -> Self ! settled, {error, not_found, <<"nothing">>} end),
+    Server ! check,
+    receive settled -> ok after 5000 -> error(never_settled) end,
+    ok = idle(Context),
+    Server ! check,
+    _ = sys:get_state(Server),
+    receive settled -> error(settled_again) after 100 -> ok end.
+
+%% Both see that there is no queue, and one comes first.
+queues_of_two_sites(Config) ->
+    Context = ?config(context, Config),
+    gen_server:stop('mod_backup$testsite'),
+    _ = [persistent_term:erase({host, {queue, Queue}}) || Queue <- [mod_backup, mod_backup_status]],
+    meck:new(jobs, [passthrough]),
+    meck:expect(jobs, add_queue, fun(Queue, Options) ->
+        ok = meck:passthrough([Queue, Options]),
+        error({queue_exists, Queue})
+    end),
+    ?assert(is_pid(backup_host:server(Context))).
 
 download(Config) ->
     ?assertEqual({error, not_env_backup},

@@ -18,7 +18,7 @@
                     <td>{{ backup.timestamp|date:_"Y-m-d H:i" }}</td>
                     <td colspan="4"><span class="label label-info">{_ being made _}</span></td>
                 </tr>
-            {% else %}{% with backup.name as name %}
+            {% else %}{% with forloop.counter as nr %}
                 <tr>
                     <td>
                         {% if backup.timestamp %}
@@ -38,24 +38,24 @@
                     <td>
                         {% if is_download %}
                             {% if backup.is_database_present %}
-                                <a class="btn btn-default btn-xs" href="{% url backup_download star=backup.database_file %}" download
+                                <a class="btn btn-default btn-xs" href="{% filter escape %}{% url backup_download star=backup.database_file %}{% endfilter %}" download
                                    aria-label="{_ Download the database of _} {{ backup.name|escape }}">{_ database _}</a>
                             {% endif %}
                             {% if backup.is_files_present %}
-                                <a class="btn btn-default btn-xs" href="{% url backup_download star=backup.files_file %}" download
+                                <a class="btn btn-default btn-xs" href="{% filter escape %}{% url backup_download star=backup.files_file %}{% endfilter %}" download
                                    aria-label="{_ Download the files of _} {{ backup.name|escape }}">{_ files _}</a>
                             {% endif %}
                         {% endif %}
                     </td>
                     <td class="text-right">
                         {% if backup.is_database_present or backup.is_files_present %}
-                            <button type="button" class="btn btn-default btn-xs" id="{{ #verify.name }}"
+                            <button type="button" class="btn btn-default btn-xs" id="{{ #verify.nr }}"
                                     aria-label="{_ Verify _} {{ backup.name|escape }}">{_ Verify _}</button>
-                            {% wire id=#verify.name postback={verify name=backup.name} delegate=`controller_admin_backup` %}
+                            {% wire id=#verify.nr postback={verify name=backup.name} delegate=`controller_admin_backup` %}
                             {% if is_admin %}
-                                <button type="button" class="btn btn-default btn-xs" id="{{ #restore.name }}"
+                                <button type="button" class="btn btn-default btn-xs" id="{{ #restore.nr }}"
                                         aria-label="{_ Restore _} {{ backup.name|escape }}">{_ Restore… _}</button>
-                                {% wire id=#restore.name
+                                {% wire id=#restore.nr
                                         action={dialog_open title=_"Restore a backup" template="_dialog_backup_restore.tpl" backup=backup}
                                 %}
                             {% endif %}

@@ -14,6 +14,8 @@
     admin_panel/1,
     encrypt_backups/1,
     encrypt_password/1,
+    encryption/1,
+    keep_encryption/2,
     ensure_encrypt_password/1,
     is_filestore_enabled/1,
     retention_months/1,
@@ -24,10 +26,12 @@
 -include_lib("zotonic_core/include/zotonic.hrl").
 -include_lib("zotonic_core/include/zotonic_file.hrl").
 
--export_type([daily_dump/0]).
+-export_type([daily_dump/0, encryption/0]).
 
 %% 0 none, 1 database and files, 2 only the database.
 -type daily_dump() :: 0 | 1 | 2.
+
+-type encryption() :: #{is_on := boolean(), password := binary()}.
 
 %% @doc Whether the settings of a site are not its own to change.
 -spec is_config_locked() -> boolean().
@@ -37,11 +41,13 @@ is_config_locked() ->
 %% @doc What is backed up every night. All of it, when nobody said otherwise.
 -spec daily_dump(z:context()) -> daily_dump().
 daily_dump(Context) ->
-    case text(daily_dump, Context) of
-        <<"0">> -> 0;
-        <<"false">> -> 0;
+    Text = text(daily_dump, Context),
+    case string:lowercase(string:trim(Text)) of
         <<"2">> -> 2;
-        _ -> 1
+        <<"none">> -> 0;
+        <<"nothing">> -> 0;
+        <<>> when Text =/= <<>> -> 0;
+        Word -> case to_bool(Word, true) of true -> 1; false -> 0 end
     end.
 
 %% @doc When nightly backups are due, such as `03:00'. It is looked at when it is used.
@@ -111,14 +117,80 @@ encrypt_password(Context) ->
 ensure_encrypt_password(Context) ->
     %% One at a time: two would make two, and somebody may have noted the first.
     jobs:run(mod_backup_status, fun() ->
-        IsNeeded = not is_config_locked()
-            andalso encrypt_backups(Context)
-            andalso encrypt_password(Context) =:= <<>>,
-        case IsNeeded of
-            true -> m_config:set_value(mod_backup, backup_encrypt_password, z_ids:password(), Context);
-            false -> ok
+        case not is_config_locked() andalso encryption(Context) of
+            {ok, #{is_on := true, password := <<>>}} ->
+                m_config:set_value(mod_backup, backup_encrypt_password, z_ids:password(), Context);
+            {error, Kind, _} ->
+                {error, Kind};
+            _ ->
+                ok
         end
     end).
+
+%% @doc Whether backups are encrypted, and with what, from the table of the settings itself: the cache of
+%% Zotonic takes a database that does not answer for a site without settings, and nothing may be stored in
+%% the clear because of that. What else it knows is read again then.
+-spec encryption(z:context()) -> {ok, encryption()} | zbackup:error().
+encryption(Context) ->
+    case is_config_locked() orelse not backup_site:has_database(Context) of
+        true ->
+            {ok, #{is_on => encrypt_backups(Context), password => encrypt_password(Context)}};
+        false ->
+            case table(Context) of
+                {ok, Table} ->
+                    z_depcache:flush(config, Context),
+                    {ok, #{
+                        is_on => to_bool(stored(encrypt_backups, Table, Context), false),
+                        password => to_text(stored(backup_encrypt_password, Table, Context))
+                    }};
+                error ->
+                    {error, database,
+                        <<"the settings of the backups cannot be read from the database, and so it is not known "
+                          "whether they are to be encrypted; it is tried again when the database answers">>}
+            end
+    end.
+
+%% @doc Puts the password back that was there before the database was replaced, and the encryption on when it
+%% was: backups are not stored in the clear from then on, and those of before can be opened.
+-spec keep_encryption(encryption(), z:context()) -> unchanged | kept | {error, term()}.
+keep_encryption(#{password := <<>>}, _Context) ->
+    unchanged;
+keep_encryption(#{is_on := WasOn, password := Password}, Context) ->
+    case encryption(Context) of
+        {ok, #{is_on := IsOn, password := Password}} when IsOn orelse not WasOn ->
+            unchanged;
+        {ok, #{is_on := IsOn}} ->
+            Settings = [{backup_encrypt_password, Password}] ++ [{encrypt_backups, <<"1">>} || WasOn, not IsOn],
+            Results = [m_config:set_value(mod_backup, Key, Value, Context) || {Key, Value} <- Settings],
+            case [Error || {error, _} = Error <- Results] of
+                [] -> kept;
+                [Error | _] -> Error
+            end;
+        {error, Kind, _} ->
+            {error, Kind}
+    end.
+
+%% There is always a row, so that no answer is not taken for no settings.
+table(Context) ->
+    try
+        z_db:q(
+            "select key, value from config where module = 'mod_backup' union all select '', ''",
+            Context
+        )
+    of
+        [_ | _] = Rows -> {ok, maps:from_list([{to_text(Key), Value} || {Key, Value} <- Rows])};
+        _ -> error
+    catch
+        _:_ -> error
+    end.
+
+stored(Key, Table, Context) ->
+    Name = atom_to_binary(Key),
+    Value = case Table of
+        #{Name := Own} -> Own;
+        _ -> m_site:get(mod_backup, Key, Context)
+    end,
+    else_env(Key, Value).
 
 %% @doc Whether media files are kept in a file store, and so are not to be backed up. One in trouble is
 %% none: then they are.
@@ -167,10 +239,10 @@ value(Key, Context) ->
     end.
 
 own_value(Key, Context) ->
-    case m_config:get_value(mod_backup, Key, Context) of
-        None when None =:= undefined; None =:= <<>>; None =:= "" -> env(Key);
-        Value -> Value
-    end.
+    else_env(Key, m_config:get_value(mod_backup, Key, Context)).
+
+else_env(Key, None) when None =:= undefined; None =:= <<>>; None =:= "" -> env(Key);
+else_env(_, Value) -> Value.
 
 env(Key) ->
     application:get_env(zotonic_mod_backup, Key, undefined).

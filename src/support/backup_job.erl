@@ -4,7 +4,7 @@
 %% The server is told `{progress, Pid, Progress}' while it works and `{job, Pid, Result}' when it is done.
 -module(backup_job).
 
--export([start/3, check/2, publish/2, crashed/3]).
+-export([start/3, check/3, check_failed/2, publish/2, crashed/3]).
 
 -include_lib("zotonic_core/include/zotonic.hrl").
 
@@ -37,16 +37,25 @@ start(Task, Server, Context) ->
 %% @doc Starts to look whether it is time for the nightly backup. The server is told `{checked, Pid, What}':
 %% the task to start, or nothing. A night that has no backup long after it should have is told to the
 %% administrator, whatever the reason: also one of which no attempt failed. The node that has just started
-%% has its time to make it up.
--spec check(integer(), z:context()) -> pid().
-check(UpSeconds, Context) ->
+%% has its time to make it up, and what is being made now is not missing yet.
+-spec check(integer(), boolean(), z:context()) -> pid().
+check(UpSeconds, IsBeingMade, Context) ->
     Server = self(),
     z_proc:spawn_link_md(fun() ->
-        Checked = guarded(fun() -> due(UpSeconds, Context) end),
+        Checked = guarded(fun() -> due(UpSeconds, IsBeingMade, Context) end),
+        case Checked of
+            {error, Kind, Message} -> backup_status:failed(nightly, Kind, Message, Context);
+            _ -> ok
+        end,
         Server ! {checked, self(), Checked}
     end).
 
-due(UpSeconds, Context) ->
+%% @doc A check that ended without an answer, or does not end.
+-spec check_failed(unicode:unicode_binary(), z:context()) -> pid().
+check_failed(Message, Context) ->
+    z_proc:spawn_md(fun() -> backup_status:failed(nightly, internal, Message, Context) end).
+
+due(UpSeconds, IsBeingMade, Context) ->
     case backup_config:daily_dump(Context) of
         0 ->
             nothing;
@@ -56,11 +65,10 @@ due(UpSeconds, Context) ->
                     nothing;
                 {ok, #{due := #{at := At, day := Day}}} ->
                     Late = min(UpSeconds, erlang:system_time(second) - At),
-                    _ = Late > ?PATIENCE andalso missing(Context),
+                    _ = Late > ?PATIENCE andalso not IsBeingMade andalso missing(Context),
                     What = case Dump of 1 -> full; 2 -> database end,
                     {backup, nightly, What, Day};
-                {error, Kind, Message} = Error ->
-                    backup_status:failed(nightly, Kind, Message, Context),
+                {error, _, _} = Error ->
                     Error
             end
     end.
@@ -127,28 +135,115 @@ run({verify, Names}, Server, Context) ->
         {ok, _} -> ok;
         {error, _, _} = Error -> Error
     end;
-run({restore, Name, Parts}, Server, Context) ->
+run({restore, Name, Wanted}, Server, Context) ->
     publish(restore_started, Context),
+    Parts = parts(Name, Wanted, Context),
     Request = backup_site:restorable(Context),
-    try job(zbackup:restore(Request, Name, #{only => Parts}), Server, Context) of
-        {ok, #{warnings := Warnings} = Restored} ->
+    Before = encryption(Parts, Context),
+    Restored = try
+        job(zbackup:restore(Request, Name, #{only => Parts}), Server, Context)
+    after
+        backup_pool:unpause()
+    end,
+    case Restored of
+        {ok, #{warnings := Warnings} = Done} ->
             ?LOG_NOTICE(#{
                 in => zotonic_mod_backup,
                 text => <<"Backup restored, the site is started again">>,
                 result => ok,
                 backup => Name,
-                restored => maps:get(restored, Restored, Parts),
+                restored => maps:get(restored, Done, Parts),
                 warnings => Warnings
             }),
-            ok;
+            keep_encryption(Before, Name, Context);
         {error, _, _} = Error ->
-            z_db_pool:unpause_connections(Context),
             Error
-    catch
-        Class:Reason:Stack ->
-            z_db_pool:unpause_connections(Context),
-            erlang:raise(Class, Reason, Stack)
     end.
+
+%% A shell always asks for the database and the files, also of a backup that was made without the one or the
+%% other: then it is what there is. What should be there and is not stops a restore, as ever.
+parts(Name, [database, files] = Wanted, Context) ->
+    case zbackup:list(#{backup_dir => backup_site:dir(Context)}) of
+        {ok, #{backups := Backups}} ->
+            case [Backup || Backup <- Backups, is_chosen(Name, Backup)] of
+                [#{missing := []} = Backup | _] ->
+                    case [Part || Part <- Wanted, has(Part, Backup)] of
+                        Wanted ->
+                            Wanted;
+                        [] ->
+                            Wanted;
+                        Parts ->
+                            ?LOG_NOTICE(#{
+                                in => zotonic_mod_backup,
+                                text => <<"The backup was made without some of what is asked for: the rest is restored">>,
+                                backup => maps:get(name, Backup),
+                                asked => Wanted,
+                                restored => Parts
+                            }),
+                            Parts
+                    end;
+                _ ->
+                    Wanted
+            end;
+        {error, _, _} ->
+            Wanted
+    end;
+parts(_, Wanted, _) ->
+    Wanted.
+
+%% The newest is the newest that has a database.
+is_chosen(<<"recent">>, Backup) -> has(database, Backup);
+is_chosen(Name, #{name := Chosen}) -> Name =:= Chosen.
+
+has(database, #{is_database_present := Has}) -> Has;
+has(files, #{is_files_present := Has}) -> Has.
+
+%% The password of the backups is in the database that a restore replaces: without it those that were made
+%% since then could not be opened any more.
+encryption(Parts, Context) ->
+    case lists:member(database, Parts) andalso backup_config:encryption(Context) of
+        false ->
+            undefined;
+        {ok, Encryption} ->
+            Encryption;
+        {error, Kind, Message} ->
+            %% A database that is lost is what a restore is for.
+            ?LOG_WARNING(#{
+                in => zotonic_mod_backup,
+                text => <<"The password of the backups is not known before the restore, and not kept">>,
+                result => error,
+                reason => Kind,
+                message => Message
+            }),
+            undefined
+    end.
+
+keep_encryption(undefined, _, _) ->
+    ok;
+keep_encryption(Before, Name, Context) ->
+    case backup_config:keep_encryption(Before, Context) of
+        unchanged ->
+            ok;
+        kept ->
+            ?LOG_WARNING(#{
+                in => zotonic_mod_backup,
+                text => <<"The restored database has another password of the backups or none, or does not encrypt "
+                          "them: it got the one of before, that opens the newer backups">>,
+                result => ok,
+                backup => Name
+            });
+        {error, Reason} ->
+            ?LOG_ERROR(#{
+                in => zotonic_mod_backup,
+                text => <<"The password of the backups from before the restore could not be kept: set "
+                          "mod_backup.backup_encrypt_password to it again, or backups that were made with it "
+                          "cannot be opened">>,
+                result => error,
+                reason => Reason,
+                backup => Name
+            })
+    end,
+    ok.
 
 made(When, #{backup := #{name := Name} = Backup, skipped := Skipped, warnings := Warnings}, Server, Context) ->
     ?LOG_INFO(#{
@@ -242,7 +337,7 @@ entered(files, Context) ->
     publish(archive_backup_started, Context);
 entered(load, Context) ->
     %% From here on the database that the site sees is about to be another.
-    z_db_pool:pause_connections(Context),
+    ok = backup_pool:pause(Context),
     publish(restore_loading, Context);
 entered(_, _) ->
     ok.

@@ -1,7 +1,7 @@
 %% @doc What a site is and where its things are, as a request to {@link zbackup}.
 -module(backup_site).
 
--export([request/2, restorable/1, store/1, dir/1, includes_media/1, schedule/1]).
+-export([request/2, restorable/1, store/1, dir/1, includes_media/1, schedule/1, has_database/1]).
 
 -include_lib("zotonic_core/include/zotonic.hrl").
 
@@ -76,16 +76,23 @@ schedule(Context) ->
         with_files => backup_config:daily_dump(Context) =:= 1 andalso includes_media(Context)
     }.
 
+%% @doc Whether the site has a database: it can be without one.
+-spec has_database(z:context()) -> boolean().
+has_database(Context) ->
+    database(Context) =/= undefined.
+
 encryption(Context) ->
-    case {backup_config:encrypt_backups(Context), backup_config:encrypt_password(Context)} of
-        {false, _} ->
+    case backup_config:encryption(Context) of
+        {ok, #{is_on := false}} ->
             {ok, undefined};
-        {true, <<>>} ->
+        {ok, #{password := <<>>}} ->
             {error, no_password,
                 <<"backups are to be encrypted and there is no password: set mod_backup.backup_encrypt_password, "
                   "or switch the encryption off">>};
-        {true, Password} ->
-            {ok, #{password => Password}}
+        {ok, #{password := Password}} ->
+            {ok, #{password => Password}};
+        {error, _, _} = Error ->
+            Error
     end.
 
 %% Zotonic also lists `BACKUP', a mark for itself and not the path of a file.

@@ -69,25 +69,31 @@ update(Fun, Context) ->
         end
     end).
 
-%% Whether the mail went is not known here, and one that cannot go is not tried every hour: the log and the
-%% admin say it too.
+%% Whether the mail was handed over. When not, it is tried again with the next failure, or the next check:
+%% nobody was told.
 tell(What, Detail, Context) ->
     {Subject, Text} = mail(What, Detail, Context),
-    try
-        _ = case backup_config:notify_email(Context) of
+    Sent = try
+        case backup_config:notify_email(Context) of
             undefined -> z_email:send_admin(Subject, Text, Context);
             Email -> z_email:send(Email, Subject, Text, Context)
-        end,
-        true
+        end
     catch
-        Class:_ ->
+        Class:_ -> {error, Class}
+    end,
+    case Sent of
+        ok ->
+            true;
+        {ok, _} ->
+            true;
+        _ ->
             ?LOG_ERROR(#{
                 in => zotonic_mod_backup,
                 text => <<"The mail about the backups cannot be sent">>,
                 result => error,
-                reason => Class
+                reason => case Sent of {error, Reason} when is_atom(Reason) -> Reason; _ -> unknown end
             }),
-            true
+            false
     end.
 
 mail(failure, Message, Context) ->

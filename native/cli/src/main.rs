@@ -128,7 +128,7 @@ fn run(args: &Args, cancel: Cancel) -> Result<u8> {
             json,
         } => {
             let (folder, site) = folder(from)?;
-            settle(site.as_ref(), &monitor)?;
+            settle_if_possible(site.as_ref(), &monitor);
             let (listing, place) = if *is_offsite {
                 let store = offsite_of(site.as_ref())?;
                 (offsite::list(store, &monitor)?, "the offsite store".into())
@@ -151,7 +151,7 @@ fn run(args: &Args, cancel: Cancel) -> Result<u8> {
             json,
         } => {
             let (folder, site) = folder(from)?;
-            settle(site.as_ref(), &monitor)?;
+            settle_if_possible(site.as_ref(), &monitor);
             let database = site.as_ref().and_then(|site| site.database.as_ref());
             if *drill && database.is_none() {
                 return Err(Error::Usage(
@@ -176,7 +176,7 @@ fn run(args: &Args, cancel: Cancel) -> Result<u8> {
             json,
         } => {
             let site = read_site(config)?;
-            settle(Some(&site), &monitor)?;
+            settle_if_possible(Some(&site), &monitor);
             let options = offsite::PushOptions {
                 names: names.clone(),
                 parts: Vec::new(),
@@ -199,7 +199,7 @@ fn run(args: &Args, cancel: Cancel) -> Result<u8> {
             json,
         } => {
             let site = read_site(config)?;
-            settle(Some(&site), &monitor)?;
+            settle_if_possible(Some(&site), &monitor);
             let password = site.password()?;
             let options = offsite::PullOptions {
                 names: names.clone(),
@@ -355,6 +355,13 @@ fn settle(site: Option<&Site>, monitor: &Monitor) -> Result<()> {
     Ok(())
 }
 
+/// The same before what only reads, or copies backups: that works all the same.
+fn settle_if_possible(site: Option<&Site>, monitor: &Monitor) {
+    if let Err(error) = settle(site, monitor) {
+        tell(&format!("zbackup: warning: {error}\n"));
+    }
+}
+
 /// Does what may need the password: with that of the file, or of the site, else with one that is asked
 /// for.
 fn with_password<T>(
@@ -384,7 +391,9 @@ fn confirm(question: &str) -> Result<bool> {
     }
     tell(&format!("{question}Go on? [y/N] "));
     let mut answer = String::new();
-    signal::while_asking(|| input.lock().read_line(&mut answer))
+    input
+        .lock()
+        .read_line(&mut answer)
         .map_err(|error| Error::Usage(format!("no answer could be read: {error}")))?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes" | "Yes"))
 }

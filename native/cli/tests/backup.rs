@@ -355,6 +355,63 @@ fn what_changes_or_cannot_be_read_is_reported_and_stops_nothing() {
 
 // What others wrote --------------------------------------------------------------------------------
 
+/// Backups that were copied to a new machine without their list are not for its first backup to remove.
+#[test]
+fn files_that_no_list_knows_are_kept() {
+    let site = Site::new();
+    let slot = Noon::slot(&Noon::zone().0);
+    let old: Vec<String> = [
+        "2", "3", "4", "5", "6", "7", "w1", "w2", "w3", "w4", "1", "w0",
+    ]
+    .iter()
+    .flat_map(|slot| ["", ".enc"].map(|end| format!("site-{slot}.tar.gz{end}")))
+    .collect();
+    for name in &old {
+        write(&site.backups().join(name), name);
+    }
+    sh("touch -d '60 days ago' \"$1\"/*", &[&site.backups()]).good();
+    site.run("backup")
+        .good()
+        .expect(0, &[&format!("site-{slot}.tar.gz.unlisted-1")]);
+    for name in &old {
+        let there = site.backups().join(name);
+        let aside = site.backups().join(format!("{name}.unlisted-1"));
+        let kept = if aside.exists() { aside } else { there };
+        assert_eq!(fs::read_to_string(&kept).unwrap(), *name);
+    }
+    site.run("verify").good();
+}
+
+#[test]
+fn files_of_entries_that_cannot_be_used_are_kept() {
+    let site = Site::new();
+    site.backup();
+    site.edit_catalog(|catalog| {
+        catalog["site-w0"] = json!({"timestamp": 1.5, "files": "site-w0.tar.gz"});
+        let yesterday = common::now() - 86_400;
+        for slot in ["2", "7"] {
+            catalog[format!("site-{slot}")]["timestamp"] = yesterday.into();
+        }
+    });
+    write(&site.backups().join("site-w0.tar.gz"), "kept");
+    sh(
+        "touch -d '60 days ago' \"$1\"/site-w0.tar.gz",
+        &[&site.backups()],
+    )
+    .good();
+    site.backup();
+    assert!(site.backups().join("site-w0.tar.gz").exists());
+}
+
+#[test]
+fn secrets_cannot_be_listed_as_media() {
+    let site = Site::new();
+    let name = site.backup();
+    let config = site.catalog()[&name]["config_files"].clone();
+    site.edit_catalog(|catalog| catalog[&name]["files"] = config);
+    site.run("list").expect(0, &["cannot be used", "files"]);
+}
+
 #[test]
 fn entries_and_fields_of_others_are_kept() {
     let site = Site::new();

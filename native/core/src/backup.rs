@@ -84,7 +84,12 @@ pub fn run(site: &Site, options: Options, monitor: &Monitor) -> Result<Report> {
     }
 
     let folder = BackupFolder::open(&site.backup_dir)?;
-    let settled = restore::settle_in(site, &folder, monitor)?;
+    let (settled, unsettled) = match restore::settle_in(site, &folder, monitor) {
+        Ok(settled) => (settled, None),
+        Err(error @ Error::Cancelled) => return Err(error),
+        // A night's backup does not wait for somebody who knows.
+        Err(error) => (None, Some(error.to_string())),
+    };
     let (catalog, aside) = folder.catalog()?;
     monitor.check()?;
     let media_size = media.map(|media| measure(media, monitor)).transpose()?;
@@ -100,6 +105,7 @@ pub fn run(site: &Site, options: Options, monitor: &Monitor) -> Result<Report> {
         skipped: Vec::new(),
         warnings: Vec::new(),
     };
+    making.warnings.extend(unsettled);
     if let Some(settled) = settled {
         making.warnings.push(settled.warning());
         making.skipped.extend(settled.skipped);
@@ -172,7 +178,7 @@ pub fn run(site: &Site, options: Options, monitor: &Monitor) -> Result<Report> {
     let Making {
         made,
         skipped,
-        warnings,
+        mut warnings,
         ..
     } = making;
     let backup = Entry::new(
@@ -184,7 +190,10 @@ pub fn run(site: &Site, options: Options, monitor: &Monitor) -> Result<Report> {
         began.elapsed(),
     );
     let staged: Vec<PartName> = made.iter().map(|made| made.file.clone()).collect();
-    folder.commit(catalog, backup.clone(), &staged)?;
+    let aside = folder.commit(catalog, backup.clone(), &staged)?;
+    warnings.extend(aside.iter().map(|file| {
+        format!("a file that no list knows had the name of a new one: it is kept as {file}")
+    }));
     Ok(Report {
         backup,
         made,

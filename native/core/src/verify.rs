@@ -130,6 +130,9 @@ pub fn record(folder: &Path, all: &[Verified], at: Timestamp) -> Result<()> {
         let (Ok(name), Some(timestamp)) = (name, verified.timestamp) else {
             continue;
         };
+        if !verified.ok && !verified.is_damaged() {
+            continue; // it may be good: this password, or this disk, could not tell
+        }
         let verification = Verification {
             at: at.as_second(),
             ok: verified.ok,
@@ -144,6 +147,19 @@ pub fn record(folder: &Path, all: &[Verified], at: Timestamp) -> Result<()> {
 }
 
 impl Verified {
+    /// Whether something is wrong with the backup itself, and not with the password or the machine.
+    #[must_use]
+    pub fn is_damaged(&self) -> bool {
+        let kinds = self.parts.iter().filter_map(|part| part.kind);
+        let is_damage = |kind| {
+            !matches!(
+                kind,
+                ErrorKind::WrongPassword | ErrorKind::Permission | ErrorKind::Io
+            )
+        };
+        self.problem.is_some() || kinds.into_iter().any(is_damage)
+    }
+
     /// What is wrong with the backup or with the first part that is not proven.
     #[must_use]
     pub fn problem_in_words(&self) -> Option<String> {

@@ -200,6 +200,8 @@ fn former_names_go_after_five_weeks() {
         "test-1": former(now - 5 * WEEK - 60, "test-1"),
         "test-w0": former(now - 5 * WEEK + 60, "test-w0"),
         "test-7": former(now - 9 * WEEK, "test-7"),
+        // The list is one that is kept.
+        "test-4": former(now - 86_400, "test-4"),
         "other-1": former(now - 9 * WEEK, "other-1"),
     });
     fs::write(dir.join("backup.json"), list.to_string()).unwrap();
@@ -217,7 +219,7 @@ fn former_names_go_after_five_weeks() {
     // The name of a day is replaced on that day, and not before: it may be all that there is.
     assert_eq!(
         names.iter().map(String::as_str).collect::<Vec<_>>(),
-        ["other-1", "test-2", "test-7", "test-w0"]
+        ["other-1", "test-2", "test-4", "test-7", "test-w0"]
     );
     let files = stored(&dir);
     for name in ["test-w0", "test-7", "other-1"] {
@@ -239,6 +241,9 @@ fn files_of_no_backup_go_when_they_are_old_or_replaced() {
     let site = site(&scratch);
     let dir = site.backup_dir.clone();
     fs::create_dir(&dir).unwrap();
+    let now = Timestamp::now().as_second();
+    let list = json!({"test-5": former(now - 86_400, "test-5")});
+    fs::write(dir.join("backup.json"), list.to_string()).unwrap();
     // Of the new backup's name, as encryption that was switched off leaves them: at once.
     for name in [
         "test-2.sql.gz.enc",
@@ -312,6 +317,13 @@ fn nothing_of_another_backup_goes_while_a_damaged_list_lies_aside() {
         .find(|name| name.to_string_lossy().contains("damaged"))
         .unwrap();
     fs::remove_file(dir.join(aside)).unwrap();
+    // A list of which nothing is of these weeks may be a new one beside old copies.
+    backup(&site);
+    assert!(dir.join("test-3.tar.gz").exists());
+    let list = fs::read(dir.join("backup.json")).unwrap();
+    let mut list: Value = serde_json::from_slice(&list).unwrap();
+    list["test-5"] = former(Timestamp::now().as_second() - 86_400, "test-5");
+    fs::write(dir.join("backup.json"), list.to_string()).unwrap();
     backup(&site);
     assert!(!dir.join("test-3.tar.gz").exists());
 }

@@ -122,9 +122,13 @@ impl fmt::Display for Part {
 pub struct PartName(String);
 
 impl PartName {
-    fn new(part: Part, name: String) -> Result<Self, String> {
+    fn new(part: Part, name: String, backup: &BackupName) -> Result<Self, String> {
         let unencrypted = name.strip_suffix(".enc").unwrap_or(&name);
-        if is_plain(&name) && unencrypted.ends_with(part.suffix()) {
+        // Media files may be downloaded: secrets that are listed as such must not.
+        let is_another = part != Part::Config
+            && name.starts_with("config-")
+            && unencrypted != part.file_name(backup, false).0;
+        if is_plain(&name) && unencrypted.ends_with(part.suffix()) && !is_another {
             Ok(Self(name))
         } else {
             Err(format!(
@@ -333,7 +337,7 @@ impl EntryJson {
             file.filter(|file| !file.is_empty())
                 .map(|file| {
                     Ok::<_, String>(StoredPart {
-                        file: PartName::new(part, file)?,
+                        file: PartName::new(part, file, &name)?,
                         sha256,
                         size,
                     })
@@ -341,7 +345,7 @@ impl EntryJson {
                 .transpose()
         };
         Ok(Entry {
-            name,
+            name: name.clone(),
             timestamp: self.timestamp,
             database: part(
                 Part::Database,

@@ -130,19 +130,34 @@ impl BackupFolder {
 
     /// Makes the staged files the backup `entry`, in the place of an earlier one of that name. The
     /// files of that one which the new one does not have go away, as do encrypted or unencrypted
-    /// twins, and what is past its time (see [`retention`]).
+    /// twins, and what is past its time (see [`retention`]). A list that knew no backup has nothing
+    /// removed or replaced: what is in the way of the new files is renamed. The answer has those names.
     ///
     /// # Errors
     /// `Io`. Before the commit is decided the earlier backup is untouched then; after that the next
     /// process finishes it.
-    pub fn commit(&self, mut catalog: Catalog, entry: Entry, staged: &[PartName]) -> Result<()> {
+    pub fn commit(
+        &self,
+        mut catalog: Catalog,
+        entry: Entry,
+        staged: &[PartName],
+    ) -> Result<Vec<String>> {
         let before = catalog.get(&entry.name);
         let name = entry.name.clone();
         let now = entry.timestamp;
         let has_files = entry.files.is_some();
+        let mut aside = Vec::new();
+        if catalog.entries().0.is_empty() {
+            for file in staged.iter().flat_map(|file| [file.clone(), file.twin()]) {
+                aside.extend(self.set_aside(file.as_str())?);
+            }
+        }
         catalog.set(entry)?;
-        let mut remove = retention::expire(&mut catalog, &name, now);
-        remove.extend(retention::orphans(&self.path, &name, has_files, now));
+        let mut remove = Vec::new();
+        if retention::is_in_order(&catalog, &name, now) {
+            remove.extend(retention::expire(&mut catalog, &name, now));
+            remove.extend(retention::orphans(&self.path, &name, has_files, now));
+        }
         remove.extend(
             before
                 .iter()
@@ -152,7 +167,25 @@ impl BackupFolder {
         let in_use = catalog.files();
         remove.retain(|file| !in_use.contains(file));
         let rename = staged.iter().map(ToString::to_string).collect();
-        self.decide(&catalog, rename, remove)
+        self.decide(&catalog, rename, remove)?;
+        Ok(aside)
+    }
+
+    /// Renames a file that no list knows, where it is there. Its new name.
+    fn set_aside(&self, file: &str) -> Result<Option<String>> {
+        let from = self.path.join(file);
+        if from.symlink_metadata().is_err() {
+            return Ok(None);
+        }
+        for number in 1_u32.. {
+            let name = format!("{file}.unlisted-{number}");
+            let to = self.path.join(&name);
+            if to.symlink_metadata().is_err() {
+                rename_file(&from, &to)?;
+                return Ok(Some(name));
+            }
+        }
+        Ok(None)
     }
 
     /// Puts another list in the place of the one that is there. Backups stay as they are.
@@ -335,6 +368,8 @@ fn close_to_others(path: &Path) -> std::io::Result<()> {
         let is_ours = [LOCK, STAGING, ".pgpass"].contains(&&*name)
             || name.starts_with(RESTORE)
             || name.starts_with(FILE_NAME)
+            || name.contains(".gz.unlisted-")
+            || name.contains(".gz.enc.unlisted-")
             || name.trim_end_matches(".enc").ends_with(".gz");
         if !is_ours {
             return Ok(());

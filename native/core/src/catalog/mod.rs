@@ -142,11 +142,17 @@ impl Catalog {
         }
     }
 
-    /// The files that backups have.
+    /// The files that backups have, those of entries that cannot be used too.
     fn files(&self) -> HashSet<String> {
-        let (entries, _) = self.entries();
-        let parts = entries.iter().flat_map(Entry::parts);
-        parts.map(|(_, part)| part.file.to_string()).collect()
+        let texts = self.entries.iter().filter_map(|(_, raw)| {
+            let fields: serde_json::Map<String, serde_json::Value> =
+                serde_json::from_str(raw.get()).ok()?;
+            Some(fields.into_values().filter_map(|value| match value {
+                serde_json::Value::String(text) => Some(text),
+                _ => None,
+            }))
+        });
+        texts.flatten().collect()
     }
 
     /// Removes the entry of that name.

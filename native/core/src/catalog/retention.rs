@@ -17,6 +17,19 @@ const FIVE_WEEKS: i64 = 5 * 7 * 24 * 3600;
 /// The names that Zotonic's own module gave a Monday, and a Sunday in five.
 const FORMER: [&str; 2] = ["1", "w0"];
 
+/// Whether anything may go because of its age: another backup of the list must be of the last five weeks.
+/// Then the list is one that is kept, and not a new one beside backups that were copied here, and the clock
+/// agrees with it.
+pub(super) fn is_in_order(catalog: &Catalog, new: &BackupName, now: i64) -> bool {
+    let rotating = rotating_names(new);
+    let (entries, _) = catalog.entries();
+    entries.iter().any(|entry| {
+        entry.name != *new
+            && rotating.contains(&entry.name)
+            && (now - FIVE_WEEKS..=now).contains(&entry.timestamp)
+    })
+}
+
 /// Takes backups with former names that are older than five weeks out of the list. Their files.
 pub(super) fn expire(catalog: &mut Catalog, new: &BackupName, now: i64) -> Vec<String> {
     let former: Vec<Entry> = former_names(new)

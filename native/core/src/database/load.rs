@@ -184,9 +184,14 @@ impl Load<'_> {
         // A dump could have ended it, if it is cleverer than we are.
         let same = format!("to_json(txid_current() = {id})");
         if !self.session.ask::<bool>(&same)? {
-            return Err(fault(
-                "the dump has ended the transaction that it was loaded in",
-            ));
+            let old = old.as_deref().unwrap_or("(there was none)");
+            return Err(Stopped::Error(Error::damaged(
+                Path::new("the dump"),
+                format!(
+                    "it has ended the transaction that it was loaded in, and CHANGED the database: the \
+                     schema as it was is now called {old}; look at it, and rename it back by hand"
+                ),
+            )));
         }
         match self.purpose {
             Purpose::Drill => {

@@ -201,6 +201,10 @@ pub(super) struct Script {
     bytes: u64,
     passed: VecDeque<Passed>,
     rows: BTreeMap<String, u64>,
+    /// What the strings of the dump are encoded in.
+    encoding: String,
+    /// The last line was the end of data.
+    is_after_data: bool,
 }
 
 type Step = Result<Option<usize>, String>;
@@ -244,7 +248,18 @@ impl Script {
             bytes: 0,
             passed: VecDeque::new(),
             rows: BTreeMap::new(),
+            encoding: "UTF8".into(),
+            is_after_data: false,
         }
+    }
+
+    /// Sent after all that was executed: functions could have changed how the server reads strings, and
+    /// `psql` and we would no longer see the same end of a statement.
+    fn reset(&self) -> String {
+        format!(
+            " SET standard_conforming_strings=on; SET client_encoding='{}';",
+            self.encoding
+        )
     }
 
     /// Reads on, and gives what is loaded of it to `out`.
@@ -285,6 +300,15 @@ impl Script {
             let is_after_end = self.end == END.len() && matches!(self.state, State::Plain);
             if is_after_end && !is_space(byte) && byte != b'\\' {
                 return Err(Refused::GoesOn(self.line).into());
+            }
+            if self.is_after_data && self.schema.is_some() {
+                if byte != b'\n' {
+                    return Err(self.refused("no empty line follows the data").into());
+                }
+                self.is_after_data = false;
+                self.settle(&dump[settled..at], self.mode, out)?;
+                settled = at;
+                out(self.reset().as_bytes())?;
             }
             let mode = self.mode;
             let Some(count) = self
@@ -327,6 +351,12 @@ impl Script {
             }
             if let Some(statement) = self.statement.take_if(|statement| statement.is_complete) {
                 self.end_statement(&statement);
+                let is_executed = self.mode == Mode::Pass && matches!(self.state, State::Plain);
+                if is_executed && self.schema.is_some() {
+                    self.settle(&dump[settled..at], Mode::Pass, out)?;
+                    settled = at;
+                    out(self.reset().as_bytes())?;
+                }
             }
             if self.statement.is_none() && self.mode == Mode::LeaveOut {
                 self.settle(&dump[settled..at], Mode::LeaveOut, out)?;
@@ -394,6 +424,19 @@ impl Script {
 
     fn end_statement(&mut self, statement: &Statement) {
         let is_copy = is_copy_in(&statement.tokens);
+        if let [
+            Token::Word(set),
+            Token::Word(what),
+            _,
+            Token::Text(encoding),
+        ] = &statement.tokens[..]
+            && (set.as_str(), what.as_str()) == ("set", "client_encoding")
+            && encoding
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+        {
+            encoding.clone_into(&mut self.encoding);
+        }
         let name = table(&statement.tokens).unwrap_or_default();
         if is_copy {
             self.state = State::BeforeData;
@@ -513,7 +556,7 @@ impl Script {
                 }
                 return Ok(Some(count));
             }
-            (b'-' | b'/', None) => return Ok(None),
+            (b'-' | b'/' | b':', None) => return Ok(None),
             (b'-', Some(b'-')) => {
                 self.state = State::LineComment;
                 self.value.clear();
@@ -536,6 +579,9 @@ impl Script {
             }
             b'$' => 1 + run(&dump[1..], |byte| is_name(byte) && byte != b'$'),
             b'0'..=b'9' => run(dump, |byte| byte == b'.' || is_name(byte) && byte != b'$'),
+            b':' if next == Some(b':') => 2,
+            // A variable of psql, which has none of that name: no word of the statement to it.
+            b':' => 1 + run(&dump[1..], |byte| is_name(byte) && byte != b'$'),
             byte if is_name_start(byte) => run(dump, is_name),
             _ => 1,
         };
@@ -584,8 +630,12 @@ impl Script {
                 if is_odd && strict {
                     return Err("a number, and a quote right after it".into());
                 }
+                if strict && dump[0] != b'$' && !is_number(&dump[..count]) {
+                    return Err("a number, and a word right after it".into());
+                }
                 self.token(Token::Other);
             }
+            b':' => self.token(Token::Other),
             b'e' | b'E' if count == 1 && follows == Some(b'\'') => {
                 self.value.clear();
                 self.state = State::Text { escapes: true };
@@ -729,6 +779,7 @@ impl Script {
             if is_last {
                 self.add_rows(lines(&dump[..count]).saturating_sub(1));
                 self.state = State::Plain;
+                self.is_after_data = true;
                 return count;
             }
         }
@@ -824,6 +875,16 @@ fn run(text: &[u8], is_part: impl Fn(u8) -> bool) -> usize {
 
 fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c)
+}
+
+/// Digits and dots, with the start of an exponent where there is one.
+fn is_number(word: &[u8]) -> bool {
+    let digits = run(word, |byte| byte.is_ascii_digit() || byte == b'.');
+    match &word[digits..] {
+        [] => true,
+        [b'e' | b'E', exponent @ ..] => exponent.iter().all(u8::is_ascii_digit),
+        _ => false,
+    }
 }
 
 fn is_name_start(byte: u8) -> bool {

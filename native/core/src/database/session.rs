@@ -160,6 +160,7 @@ impl<'a> Session<'a> {
             "SET standard_conforming_strings = on;
              SET client_encoding = 'UTF8';
              SET client_min_messages = warning;
+             SET synchronous_commit = on;
              SELECT pg_catalog.set_config('search_path', '', false);
              SELECT pg_catalog.set_config(s.name, v.value, false) FROM pg_catalog.pg_settings s JOIN (VALUES
                 ('lock_timeout', '30s'), ('statement_timeout', '0'), ('transaction_timeout', '0'),

@@ -382,7 +382,10 @@ impl Pull<'_> {
         let mut here = entry.clone();
         here.is_filestore_uploaded = true;
         let (catalog, _) = self.folder.catalog()?;
-        self.folder.commit(catalog, here, &staged)?;
+        let aside = self.folder.commit(catalog, here, &staged)?;
+        self.pulled.warnings.extend(aside.iter().map(|file| {
+            format!("a file that no list knows had the name of a new one: it is kept as {file}")
+        }));
         Ok(PulledBackup {
             name: entry.name.clone(),
             timestamp: entry.timestamp,

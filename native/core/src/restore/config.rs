@@ -8,8 +8,9 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// Configuration files that are part of the release and not of the site.
-const NEVER: [&str; 1] = ["zotonic_site.config.in"];
+/// The endings of Zotonic's configuration files. What else an archive has for these folders, in which a
+/// site's programs are too, is not restored.
+const CONFIG: [&str; 4] = [".config", ".yaml", ".yml", ".json"];
 
 /// Which of an archive is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,9 +98,6 @@ impl Places {
             return Ok(Some((security, below.to_vec())));
         }
         let name = std::str::from_utf8(below).unwrap_or_default();
-        if NEVER.iter().any(|never| name.ends_with(never)) {
-            return Ok(None);
-        }
         if let Some((folder, file)) = self
             .known
             .get(name)
@@ -107,15 +105,16 @@ impl Places {
         {
             return Ok(Some((folder, file.to_vec())));
         }
-        let (folder, rest) = if let Some(rest) = below.strip_prefix(b"config.d/") {
-            (&self.config_d, rest)
-        } else if let Some(rest) = below.strip_prefix(b"priv/") {
-            (&self.private, rest)
-        } else {
-            return Ok(None);
+        let (folder, rest) = match name.split_once('/') {
+            Some(("config.d", rest)) => (&self.config_d, rest),
+            Some(("priv", rest)) if rest.starts_with("zotonic_site.") => (&self.private, rest),
+            _ => return Ok(None),
         };
+        if rest.contains('/') || !CONFIG.iter().any(|end| rest.ends_with(end)) {
+            return Ok(None);
+        }
         let folder = folder.clone().ok_or_else(|| no_place("config_files"))?;
-        Ok(Some((folder, rest.to_vec())))
+        Ok(Some((folder, rest.as_bytes().to_vec())))
     }
 }
 
@@ -172,8 +171,8 @@ mod tests {
             place("/etc", "odd.config")
         );
         assert_eq!(
-            at("config-s/config/priv/new.config"),
-            place("/s/priv", "new.config")
+            at("config-s/config/priv/zotonic_site.yml"),
+            place("/s/priv", "zotonic_site.yml")
         );
         assert_eq!(
             at("config-s/config/config.d/a.config"),
@@ -194,6 +193,11 @@ mod tests {
         let site = site("[\"/s/priv/zotonic_site.config\"]");
         for entry in [
             "config-s/config/priv/zotonic_site.config.in",
+            "config-s/config/priv/new.config",
+            "config-s/config/priv/templates/home.tpl",
+            "config-s/config/priv/zotonic_site.d/x.config",
+            "config-s/config/config.d/below/x.config",
+            "config-s/config/config.d/run.sh",
             "config-s/config/other/x",
             "config-s/else/x",
             "config-s/config/priv/",
@@ -207,7 +211,7 @@ mod tests {
     #[test]
     fn without_a_place_the_setting_is_named() {
         let error = Places::of(&site("[]"))
-            .place(b"config-s/config/priv/x.config", Half::Config)
+            .place(b"config-s/config/priv/zotonic_site.config", Half::Config)
             .unwrap_err();
         assert!(error.to_string().contains("config_files"), "{error}");
     }

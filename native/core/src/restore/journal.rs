@@ -46,6 +46,9 @@ pub(super) enum State {
 pub(super) struct Placement {
     pub(super) staged: PathBuf,
     pub(super) target: PathBuf,
+    /// All of it was moved.
+    #[serde(default)]
+    pub(super) is_placed: bool,
 }
 
 impl Journal {
@@ -78,6 +81,7 @@ impl Journal {
         self.placements.push(Placement {
             staged: staged.clone(),
             target: target.to_owned(),
+            is_placed: false,
         });
         staged
     }

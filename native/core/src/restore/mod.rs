@@ -25,7 +25,8 @@ use crate::site::{Database, Site};
 use crate::stream::Encryption;
 use crate::verify::{self, Proof};
 use config::{Half, Places};
-use journal::{Journal, State};
+use jiff::Timestamp;
+use journal::{Journal, Placement, State};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::fs::DirBuilder;
@@ -211,7 +212,11 @@ pub fn run(
         warnings,
         ..
     } = restoring;
-    skipped.extend(complete(&site.backup_dir, &journal.into_inner(), monitor)?);
+    skipped.extend(complete(
+        &site.backup_dir,
+        &mut journal.into_inner(),
+        monitor,
+    )?);
     Ok(Report {
         backup: entry,
         restored,
@@ -239,7 +244,7 @@ pub(crate) fn settle_in(
     _locked: &BackupFolder,
     monitor: &Monitor,
 ) -> Result<Option<Settled>> {
-    let Some(journal) = Journal::read(&site.backup_dir, &targets(site))? else {
+    let Some(mut journal) = Journal::read(&site.backup_dir, &targets(site))? else {
         // Nothing was staged before the journal was there.
         if Journal::is_there(&site.backup_dir) {
             Journal::remove(&site.backup_dir)?;
@@ -261,7 +266,7 @@ pub(crate) fn settle_in(
         }
     };
     let skipped = if completed {
-        complete(&site.backup_dir, &journal, monitor)?
+        complete(&site.backup_dir, &mut journal, monitor)?
     } else {
         take_back(&site.backup_dir, &journal)?;
         Vec::new()
@@ -290,10 +295,17 @@ fn find(catalog: &Catalog, name: &str, only: &[Piece]) -> Result<Entry> {
             refused.reason
         )));
     }
-    let found = entries.iter().find(|entry| match name {
-        "recent" => entry.parts().next().is_some() && has_all(entry),
-        name => entry.name.as_str() == name,
-    });
+    let is_candidate = |entry: &&Entry| entry.parts().next().is_some() && has_all(entry);
+    let now = Timestamp::now().as_second();
+    let found = match name {
+        // One that was made while the clock was wrong is not the newest until that time comes.
+        "recent" => entries
+            .iter()
+            .filter(is_candidate)
+            .find(|entry| entry.timestamp <= now)
+            .or_else(|| entries.iter().find(is_candidate)),
+        name => entries.iter().find(|entry| entry.name.as_str() == name),
+    };
     match found {
         Some(entry) => Ok(entry.clone()),
         None if name == "recent" && !entries.is_empty() => {
@@ -344,6 +356,18 @@ fn pieces(site: &Site, entry: &Entry, only: &[Piece]) -> Result<Vec<Piece>> {
     if pieces.contains(&Piece::Files) && site.media_dir.is_none() {
         return lacks("media files", "media_dir");
     }
+    // Files of an archive must not become the list of backups.
+    let backups = real(&site.backup_dir);
+    if let Some(target) = targets(site)
+        .iter()
+        .find(|target| backups.starts_with(target))
+    {
+        return Err(Error::Usage(format!(
+            "the backup folder {} is inside of {}, which files are restored to: choose another",
+            backups.display(),
+            target.display()
+        )));
+    }
     Ok(pieces)
 }
 
@@ -377,8 +401,7 @@ impl Restoring<'_> {
             && let Some(media) = &self.site.media_dir
         {
             let target = real(media);
-            let parent = target.parent().unwrap_or(&target);
-            room::check(parent, proof.contents.bytes)?;
+            room::check(&target, proof.contents.bytes)?;
             self.monitor
                 .begin(Phase::Unpack, Some(self.length(*part)))?;
             let (entries, bytes) = self.unpack(*part, &target, |name| Ok(Some(name.to_vec())))?;
@@ -390,7 +413,7 @@ impl Restoring<'_> {
         }
         self.configuration(pieces)?;
         for placement in &self.journal.borrow().placements {
-            place::check(&placement.staged, &placement.target)?;
+            place::check(&placement.staged, &placement.target, self.monitor)?;
         }
         if pieces.contains(&Piece::Database)
             && let Some((_, proof)) = proof(Part::Database)
@@ -454,8 +477,14 @@ impl Restoring<'_> {
                 schema,
                 self.monitor,
             )?;
+            let file = stored.file.clone();
+            if self.site.encryption.is_some() && proof.encryption == Encryption::None {
+                self.warnings.push(format!(
+                    "{file} is not encrypted, though backups of this site are: nothing proves who made it"
+                ));
+            }
             if let Some(note) = proof.note {
-                self.warnings.push(format!("{}: {note}", stored.file));
+                self.warnings.push(format!("{file}: {note}"));
             }
             proofs.push((part, proof));
         }
@@ -632,18 +661,33 @@ pub(crate) fn load(
 }
 
 /// Moves what is staged into its place. Nothing can stop it any more.
-fn complete(folder: &Path, journal: &Journal, monitor: &Monitor) -> Result<Vec<Skipped>> {
+fn complete(folder: &Path, journal: &mut Journal, monitor: &Monitor) -> Result<Vec<Skipped>> {
     let monitor = monitor.without_cancel();
-    let moved = || -> Result<Vec<Skipped>> {
+    let backup = journal.backup.clone();
+    let mut moved = || -> Result<Vec<Skipped>> {
         let mut skipped = Vec::new();
-        for placement in &journal.placements {
-            skipped.extend(place(&placement.staged, &placement.target, &monitor)?);
+        for at in 0..journal.placements.len() {
+            let Placement {
+                staged,
+                target,
+                is_placed,
+            } = journal.placements[at].clone();
+            if !is_placed {
+                // Its disk may not be mounted yet.
+                staged
+                    .symlink_metadata()
+                    .map_err(Error::io("cannot read what was unpacked,", &staged))?;
+                skipped.extend(place::move_in(&staged, &target, &monitor)?);
+                journal.placements[at].is_placed = true;
+                journal.write(folder)?;
+            }
+            remove(&staged).map_err(|errno| Error::io("cannot remove", &staged)(errno.into()))?;
         }
         Journal::remove(folder)?;
         Ok(skipped)
     };
     moved().map_err(|error| Error::Unfinished {
-        backup: journal.backup.clone(),
+        backup,
         source: Box::new(error),
     })
 }

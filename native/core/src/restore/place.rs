@@ -11,8 +11,8 @@ use crate::archive::{
 use crate::durable;
 use crate::error::{Error, Result};
 use crate::progress::{Monitor, Phase};
+use rustix::fs::{Access, Gid, Uid, access};
 use rustix::fs::{AtFlags, FileType, Mode, Timespec, Timestamps, UTIME_OMIT};
-use rustix::fs::{Gid, Uid};
 use rustix::fs::{
     chownat, fchmod, fchown, fstat, futimens, mkdirat, readlinkat, renameat, statat, unlinkat,
 };
@@ -38,10 +38,18 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// `Io`, `Cancelled`. What is not moved yet stays in `staged`: do it again.
 pub fn place(staged: &Path, target: &Path, monitor: &Monitor) -> Result<Vec<Skipped>> {
+    let skipped = move_in(staged, target, monitor)?;
+    remove(staged).map_err(|errno| Error::io("cannot remove", staged)(errno.into()))?;
+    Ok(skipped)
+}
+
+/// The same, with what is left of `staged` still there.
+pub(crate) fn move_in(staged: &Path, target: &Path, monitor: &Monitor) -> Result<Vec<Skipped>> {
     let is_there = |path: &Path| path.try_exists().map_err(Error::io("cannot read", path));
     if !is_there(staged)? {
         return Ok(Vec::new());
     }
+    is_private(staged)?;
     let owner = owner(target)?;
     if !is_there(target)? {
         std::fs::DirBuilder::new()
@@ -100,40 +108,109 @@ pub fn place(staged: &Path, target: &Path, monitor: &Monitor) -> Result<Vec<Skip
     }
     placing.finish_folders(monitor)?;
     durable::sync_all_in(target)?;
-    remove(staged).map_err(|errno| Error::io("cannot remove", staged)(errno.into()))?;
     Ok(placing.folders.report.finish())
 }
 
 /// Whether all that is in `staged` can be moved to `target`: not where another file system is mounted in
-/// there. Asked before anything is decided.
+/// there, or where we may not write. Asked before anything is decided.
 ///
 /// # Errors
-/// `Usage` with the place of the mount; `Io`.
-pub(crate) fn check(staged: &Path, target: &Path) -> Result<()> {
-    use std::os::unix::fs::MetadataExt;
+/// `Usage` with the place; `Io`, `Cancelled`.
+pub(crate) fn check(staged: &Path, target: &Path, monitor: &Monitor) -> Result<()> {
     let tree = staged.join(TREE);
-    let device = tree
-        .metadata()
-        .map_err(Error::io("cannot read", &tree))?
-        .dev();
+    let ours = mount(&tree).map_err(|errno| Error::io("cannot read", &tree)(errno.into()))?;
+    // The target itself may be a link: that is how it was configured.
+    match target.metadata() {
+        Ok(metadata) if !metadata.is_dir() => {
+            return Err(Error::Usage(format!(
+                "{} is not a folder: files cannot be restored there",
+                target.display()
+            )));
+        }
+        Err(_) if target.symlink_metadata().is_ok() => {
+            return Err(Error::Usage(format!(
+                "{} is a link to what is not there: is a disk not mounted?",
+                target.display()
+            )));
+        }
+        _ => {}
+    }
+    let may_be_written = |there: &Path| -> Result<()> {
+        if mount(there).is_ok_and(|theirs| theirs != ours) {
+            return Err(Error::Usage(format!(
+                "another file system is mounted at {}: files cannot be moved there in one step; unmount \
+                 it for the restore, or leave the files out with --only",
+                there.display()
+            )));
+        }
+        access(there, Access::WRITE_OK | Access::EXEC_OK)
+            .map_err(|errno| Error::io("cannot write the folder", there)(errno.into()))
+    };
+    if target.is_dir() {
+        may_be_written(target)?;
+    }
     walk(&tree, &mut |node| {
+        monitor.check()?;
         if node.file_type() == FileType::Directory {
             let there = target.join(OsStr::from_bytes(node.path));
-            // Where there is no folder yet there is no mount.
-            let metadata = there
+            // Where there is no folder yet there is no mount; a closed one of ours is opened.
+            let is_folder = |metadata: &std::fs::Metadata| metadata.is_dir();
+            if there
                 .symlink_metadata()
                 .ok()
-                .filter(std::fs::Metadata::is_dir);
-            if metadata.is_some_and(|metadata| metadata.dev() != device) {
-                return Err(Error::Usage(format!(
-                    "another file system is mounted at {}: files cannot be moved there in one step; \
-                     unmount it for the restore, or leave the files out with --only",
-                    there.display()
-                )));
+                .as_ref()
+                .is_some_and(is_folder)
+                && (mount(&there).is_ok_and(|theirs| theirs != ours) || !is_ours(&there))
+            {
+                may_be_written(&there)?;
             }
         }
         Ok(())
     })?;
+    Ok(())
+}
+
+fn is_ours(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    path.metadata()
+        .is_ok_and(|metadata| metadata.uid() == geteuid().as_raw())
+}
+
+/// What tells one mount from another: the same disk can be there twice.
+fn mount(path: &Path) -> rustix::io::Result<(u64, u64)> {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::{StatxFlags, statx};
+        let flags = StatxFlags::BASIC_STATS | StatxFlags::MNT_ID;
+        let stat = statx(rustix::fs::CWD, path, AtFlags::empty(), flags)?;
+        let device = (u64::from(stat.stx_dev_major) << 32) | u64::from(stat.stx_dev_minor);
+        Ok((device, stat.stx_mnt_id))
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        Ok((rustix::fs::stat(path)?.st_dev as u64, 0))
+    }
+}
+
+/// Whether a staged folder is the one that we made: nobody else could put another in its place, by whose
+/// links files would be moved.
+fn is_private(staged: &Path) -> Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    for path in [staged.to_owned(), staged.join(TREE)] {
+        let metadata = match path.symlink_metadata() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            found => found.map_err(Error::io("cannot read", &path))?,
+        };
+        let is_private = metadata.is_dir()
+            && metadata.uid() == geteuid().as_raw()
+            && metadata.mode() & 0o022 == 0;
+        if !is_private {
+            return Err(Error::damaged(
+                &path,
+                "it is not the private folder that was made for the restore",
+            ));
+        }
+    }
     Ok(())
 }
 
@@ -457,11 +534,17 @@ mod tests {
         std::fs::create_dir_all(staged.path().join(TREE).join("a/b")).unwrap();
         let same = tempfile::tempdir_in(staged.path()).unwrap();
         std::fs::create_dir(same.path().join("a")).unwrap();
-        check(staged.path(), same.path()).unwrap();
+        let monitor = Monitor::silent();
+        check(staged.path(), same.path(), &monitor).unwrap();
         // What is mounted at /dev/shm is another file system.
         let other = tempfile::tempdir_in("/dev/shm").unwrap();
         std::fs::create_dir(other.path().join("a")).unwrap();
-        let error = check(staged.path(), other.path()).unwrap_err().to_string();
-        assert!(error.contains("mounted") && error.contains("/a"), "{error}");
+        let error = check(staged.path(), other.path(), &monitor)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("mounted") && error.contains("/dev/shm"),
+            "{error}"
+        );
     }
 }

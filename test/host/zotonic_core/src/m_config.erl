@@ -5,7 +5,11 @@
 
 -spec get_value(atom(), atom(), z:context()) -> term().
 get_value(Module, Key, _Context) ->
-    maps:get({Module, Key}, host:get(config, #{}), undefined).
+    %% As there: a database that is down has no settings.
+    case host:get(is_database_down, false) of
+        false -> maps:get({Module, Key}, host:get(config, #{}), undefined);
+        true -> undefined
+    end.
 
 -spec set_value(atom(), atom(), string() | binary() | atom(), z:context()) -> ok | {error, term()}.
 set_value(Module, Key, Value, _Context) ->

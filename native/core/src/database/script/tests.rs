@@ -7,7 +7,7 @@ const HEAD: &str = "--\n-- PostgreSQL database dump\n--\n\n\\restrict abc123\n\n
 const FOOT: &str = "\n--\n-- PostgreSQL database dump complete\n--\n\n\\unrestrict abc123\n\n";
 
 fn whole(middle: &str) -> String {
-    format!("{HEAD}{middle}COMMENT ON SCHEMA s IS NULL;\n{FOOT}")
+    format!("{HEAD}{middle}\nCOMMENT ON SCHEMA s IS NULL;\n{FOOT}")
 }
 
 /// What is loaded of a dump that comes in pieces of these lengths, or why it is not.
@@ -28,7 +28,51 @@ fn filtered(dump: &[u8], pieces: &[usize]) -> Result<Vec<u8>, String> {
     }
     let contents = script.finish()?;
     assert_eq!(contents.bytes, dump.len() as u64);
-    Ok(loaded)
+    // Where this has to be is a test of its own.
+    let loaded = String::from_utf8(loaded).unwrap();
+    Ok(loaded.replace(RESET, "").into_bytes())
+}
+
+const RESET: &str = " SET standard_conforming_strings=on; SET client_encoding='UTF8';";
+
+/// What was executed could have changed how the server reads strings.
+#[test]
+fn strings_are_read_as_before_after_all_that_was_executed() {
+    let middle = "SELECT pg_catalog.set_config('search_path', '', false);\nCOPY s.t FROM stdin;\n1\n\\.\n\n\
+                  GRANT x TO y;\nCREATE TABLE s.t AS SELECT 1; CREATE TABLE s.u ();\n";
+    let dump = whole(middle);
+    let mut script = Script::to_load(Schema::of_site("s"));
+    let mut loaded = Vec::new();
+    script
+        .pass(dump.as_bytes(), &mut |part| {
+            loaded.extend_from_slice(part);
+            Ok::<_, Refused>(())
+        })
+        .unwrap();
+    let loaded = String::from_utf8(loaded).unwrap();
+    for part in [
+        format!("false);{RESET}\nCOPY s.t FROM stdin;\n1\n\\.\n{RESET}\n"),
+        format!("AS SELECT 1;{RESET} CREATE TABLE s.u ();{RESET}\n"),
+    ] {
+        assert!(loaded.contains(&part), "{loaded}");
+    }
+    assert_eq!(loaded.lines().count(), dump.lines().count());
+}
+
+#[test]
+fn a_variable_of_psql_and_a_word_glued_to_a_number_are_no_words() {
+    // As psql counts: `:case` is no CASE, so that the first END ends the function.
+    refuses(
+        "CREATE FUNCTION s.f() RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT a[1:case when true then 1 end]; END; COMMIT;\n",
+        1,
+        "would end the transaction",
+    );
+    refuses("CREATE VIEW s.v AS SELECT 1end;\n", 1, "a number");
+    refuses(
+        "COPY s.t FROM stdin;\n1\n\\.\nSELECT 1;\n",
+        4,
+        "no empty line",
+    );
 }
 
 /// What remains of what is left out.
