@@ -31,7 +31,7 @@ is_mocked(Module) ->
     <<"allow_manual_backup">>, <<"allow_backup_download">>, <<"daily_dump">>, <<"encrypt_backups">>,
     <<"has_encrypt_password">>, <<"list_backups">>, <<"is_backup_in_progress">>, <<"directory">>,
     <<"status">>, <<"running">>, <<"backup_time">>, <<"timezone">>, <<"verify_after">>,
-    <<"is_config_locked">>, <<"is_filestore_enabled">>
+    <<"is_config_locked">>, <<"is_filestore_enabled">>, <<"failures">>
 ]).
 
 model_needs_permission(Config) ->
@@ -216,7 +216,19 @@ verify_and_restore_events(Config) ->
         Restore([{<<"database">>, <<"1">>} | Meant], backup_host:user([mod_backup], Context))),
     receive {restore, _, _} -> error(restored) after 50 -> ok end,
     ?assertEqual(growl, Restore([{<<"database">>, <<"1">>}, {<<"security">>, <<"on">>} | Meant], Context)),
-    receive {restore, <<"x-1">>, [database, security]} -> ok after 5000 -> error(not_started) end.
+    receive {restore, <<"x-1">>, [database, security]} -> ok after 5000 -> error(not_started) end,
+    %% What is refused is said at once.
+    _ = [
+        begin
+            meck:expect(mod_backup, restore_backup, fun(_, _, _) -> {error, Reason} end),
+            ?assertEqual(growl_error, Restore([{<<"database">>, <<"1">>} | Meant], Context))
+        end
+     || Reason <- [in_progress, not_running, {damaged, <<"it is damaged">>}]
+    ],
+    meck:expect(mod_backup, running, fun(_) -> #{kind => backup} end),
+    meck:expect(mod_backup, restore_backup, fun(_, _, _) -> Self ! asked, ok end),
+    ?assertEqual(growl_error, Restore([{<<"database">>, <<"1">>} | Meant], Context)),
+    receive asked -> error(asked) after 50 -> ok end.
 
 %% What the page said.
 said() ->

@@ -176,7 +176,10 @@ pick(List) -> lists:nth(rand:uniform(length(List)), List).
 
 word() -> integer_to_binary(rand:uniform(1000000), 36).
 
-later(Context) -> host_db:age("1 hour", Context).
+%% An hour, and never the same twice: rows that are exactly as far apart would meet on their way.
+later(Context) ->
+    Seconds = 3600 + 7 * (erlang:unique_integer([positive, monotonic]) rem 400),
+    host_db:age(integer_to_list(Seconds) ++ " seconds", Context).
 
 insert(Props, Context) ->
     {ok, Id} = m_rsc_update:insert(Props, [], Context),

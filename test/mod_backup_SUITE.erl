@@ -14,7 +14,7 @@
          not_running/1]).
 -export([encrypted/1, encrypted_without_password/1, never_plain_by_mistake/1]).
 -export([verifies/1, verify_of_a_damaged_one/1]).
--export([queues_of_two_sites/1, settles_later/1, restores_what_there_is/1, never_paused_for_ever/1, password_survives_a_restore/1]).
+-export([failures_are_shown/1, queues_of_two_sites/1, settles_later/1, restores_what_there_is/1, never_paused_for_ever/1, password_survives_a_restore/1]).
 -export([restores/1, restore_that_fails/1, restore_options/1, settles_at_start/1, download/1]).
 
 suite() ->
@@ -409,6 +409,27 @@ restore_that_fails(Config) ->
     receive {host, unpaused} -> ok after 1000 -> error(still_paused_after_a_crash) end,
     meck:expect(zbackup, restore, fun(_, _, _) -> {error, unknown_backup, <<"none">>} end),
     ?assertEqual({error, unknown_backup}, mod_backup:restore_backup(<<"x">>, [files], Context)).
+
+%% Whoever looks at the page later sees what went wrong, until it goes well.
+failures_are_shown(Config) ->
+    Context = ?config(context, Config),
+    Failures = fun() ->
+        {ok, {Failures, []}} = m_backup:m_get([<<"failures">>], undefined, Context),
+        [{Kind, Message} || #{kind := Kind, message := Message, at := {_, _}} <- Failures]
+    end,
+    ?assertEqual([], Failures()),
+    #{name := Name} = backup_host:backup(Context),
+    ok = mod_backup:verify_backup(<<"other-1">>, Context),
+    backup_host:await(<<"ended">>),
+    ?assertMatch([{verify, _}], Failures()),
+    fake_restore(fun(_, _, _) -> {error, damaged, <<"it is damaged">>} end),
+    {error, _} = mod_backup:restore_backup(<<"x">>, [files], Context),
+    ?assertMatch([{restore, <<"it is damaged">>}, {verify, _}], lists:sort(Failures())),
+    ok = idle(Context),
+    ok = mod_backup:verify_backup(Name, Context),
+    backup_host:await(<<"ended">>),
+    backup_host:await(<<"ended">>),
+    ?assertMatch([{restore, _}], Failures()).
 
 restore_options(Config) ->
     Context = ?config(context, Config),

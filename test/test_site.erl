@@ -64,8 +64,11 @@ files(#{backup_dir := Dir}) ->
 files(Dir) ->
     case file:list_dir_all(Dir) of
         {ok, Names} ->
-            maps:from_list([{Name, content(filename:join(Dir, Name))} || Name <- Names,
-                            Name =/= ".zbackup.lock"]);
+            maps:from_list([{Name, Content} || Name <- Names,
+                            Name =/= ".zbackup.lock",
+                            Content <- [content(filename:join(Dir, Name))],
+                            %% It may just have gone.
+                            Content =/= gone]);
         {error, enoent} ->
             #{}
     end.
@@ -73,7 +76,8 @@ files(Dir) ->
 content(Path) ->
     case file:read_file(Path) of
         {ok, Bytes} -> Bytes;
-        {error, eisdir} -> directory
+        {error, eisdir} -> directory;
+        {error, enoent} -> gone
     end.
 
 %% @doc All that is in the mailbox.

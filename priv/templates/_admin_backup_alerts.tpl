@@ -17,6 +17,18 @@
             {{ failure.message|escape|linebreaksbr }}
         </div>
     {% endif %}
+    {% for failure in m.backup.failures %}
+        <div class="alert alert-danger" role="alert">
+            <strong>
+                {% if failure.kind == `restore` %}
+                    {% trans "The restore of {date} failed." date=failure.at|date:_"Y-m-d H:i" %}
+                {% else %}
+                    {% trans "The proof of {date} could not be made." date=failure.at|date:_"Y-m-d H:i" %}
+                {% endif %}
+            </strong>
+            {{ failure.message|escape|linebreaksbr }}
+        </div>
+    {% endfor %}
     {% if status.is_stale %}
         <div class="alert alert-warning" role="alert">
             {% if status.last_good %}

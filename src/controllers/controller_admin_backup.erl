@@ -50,15 +50,43 @@ event(#submit{message = {restore_backup, Args}}, Context) ->
         true when Parts =:= [] ->
             z_render:growl_error(?__("Choose what to restore.", Context), Context);
         true ->
-            %% It outlives the processes of the site, which are started again.
-            _ = z_proc:spawn_md(fun() -> mod_backup:restore_backup(Name, Parts, Context) end),
-            z_render:wire({dialog_close, []}, z_render:growl(
-                ?__("The restore has started. The site is started again when it is done.", Context),
-                Context
-            ));
+            case mod_backup:running(Context) of
+                undefined -> restore(Name, Parts, Context);
+                #{} -> z_render:growl_error(busy(in_progress, Context), Context)
+            end;
         false ->
             denied(Context)
     end.
+
+%% It outlives the processes of the site, which are started again. When it is refused, that is known at once;
+%% what becomes of it later is shown by the page.
+restore(Name, Parts, Context) ->
+    %% An answer that comes too late goes nowhere.
+    Ref = erlang:alias(),
+    _ = z_proc:spawn_md(fun() -> Ref ! {Ref, mod_backup:restore_backup(Name, Parts, Context)} end),
+    Answer = receive
+        {Ref, Result} -> Result
+    after 500 ->
+        ok
+    end,
+    _ = erlang:unalias(Ref),
+    case Answer of
+        ok ->
+            restore_started(Context);
+        {error, Reason} when Reason =:= in_progress; Reason =:= not_running ->
+            z_render:growl_error(busy(Reason, Context), Context);
+        {error, _} ->
+            z_render:wire({dialog_close, []}, z_render:growl_error(
+                ?__("The backup is not restored: see the message on the page.", Context),
+                Context
+            ))
+    end.
+
+restore_started(Context) ->
+    z_render:wire({dialog_close, []}, z_render:growl(
+        ?__("The restore has started. The site is started again when it is done.", Context),
+        Context
+    )).
 
 is_allowed(Context) ->
     z_acl:is_allowed(use, mod_backup, Context) andalso not z_acl:is_read_only(Context).

@@ -54,6 +54,8 @@ value(<<"running">>, Context) ->
     {ok, running(mod_backup:running(Context))};
 value(<<"status">>, Context) ->
     {ok, status(Context)};
+value(<<"failures">>, Context) ->
+    {ok, mod_backup:failures(Context)};
 value(<<"directory">>, Context) ->
     {ok, unicode:characters_to_binary(backup_site:dir(Context))};
 value(_, _) ->

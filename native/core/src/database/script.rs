@@ -302,13 +302,15 @@ impl Script {
                 return Err(Refused::GoesOn(self.line).into());
             }
             if self.is_after_data && self.schema.is_some() {
-                if byte != b'\n' {
-                    return Err(self.refused("no empty line follows the data").into());
-                }
                 self.is_after_data = false;
                 self.settle(&dump[settled..at], self.mode, out)?;
                 settled = at;
                 out(self.reset().as_bytes())?;
+                if byte != b'\n' {
+                    // psql has decided by the start of a line how it reads strings. An empty one comes after
+                    // the data that pg_dump writes; here the lines of errors are one more from now on.
+                    out(b"\n")?;
+                }
             }
             let mode = self.mode;
             let Some(count) = self

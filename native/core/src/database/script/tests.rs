@@ -68,11 +68,6 @@ fn a_variable_of_psql_and_a_word_glued_to_a_number_are_no_words() {
         "would end the transaction",
     );
     refuses("CREATE VIEW s.v AS SELECT 1end;\n", 1, "a number");
-    refuses(
-        "COPY s.t FROM stdin;\n1\n\\.\nSELECT 1;\n",
-        4,
-        "no empty line",
-    );
 }
 
 /// What remains of what is left out.
