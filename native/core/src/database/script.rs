@@ -3,7 +3,8 @@
 //!
 //! The dump goes by in pieces of any length; no line or statement of it is held in memory as a whole.
 //! Rows of data pass untouched, at the speed of memory. What is left out leaves its line breaks behind:
-//! a line of what `psql` gets is the same line of the dump.
+//! a line of what `psql` gets is the same line of the dump. After all that was executed come settings on
+//! the same line (`Script::reset`), since it could have changed how the server reads strings.
 
 use super::statement::{Schema, Token, Verdict, is_copy_in, table};
 use crate::archive::{Contents, Incomplete};
