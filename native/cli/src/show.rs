@@ -215,7 +215,7 @@ pub(crate) fn pulled(pulled: &Pulled, zone: &TimeZone) -> String {
     match &pulled.newest {
         Some(newest) => {
             out += &format!(
-                "the newest complete backup is {} of {}\n",
+                "the newest backup of the store that is here is {} of {}\n",
                 newest.name,
                 local(newest.timestamp, zone)
             );

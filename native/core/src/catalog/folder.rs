@@ -9,6 +9,7 @@
 use super::{BackupName, Catalog, Entry, FILE_NAME, PartName, retention};
 use crate::durable::{NO_LINK, open_file, sync_folder, write_synced};
 use crate::error::{self, Error, Result};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::cell::Cell;
@@ -144,7 +145,8 @@ impl BackupFolder {
     ) -> Result<Vec<String>> {
         let before = catalog.get(&entry.name);
         let name = entry.name.clone();
-        let now = entry.timestamp;
+        // Its time may be one that somebody else wrote: it makes nothing older than it is.
+        let now = entry.timestamp.min(Timestamp::now().as_second());
         let has_files = entry.files.is_some();
         let mut aside = Vec::new();
         if catalog.entries().0.is_empty() {

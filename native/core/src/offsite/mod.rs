@@ -33,6 +33,7 @@ use crate::hash::Sha256Hash;
 use crate::list::{Listing, listed};
 use crate::progress::Monitor;
 use crate::stream::Encryption;
+use jiff::Timestamp;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
@@ -40,6 +41,9 @@ use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 use store::Store;
+
+/// How far the clocks of two machines may differ, in seconds.
+const CLOCKS_DIFFER: i64 = 60 * 60;
 
 /// A backup that could not be copied, while others were.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -132,6 +136,13 @@ fn damaged_list(store: &Store) -> Error {
             store.location
         ),
     }
+}
+
+/// Whether an entry has a time that has not come yet. That of a machine whose clock is wrong, or of somebody
+/// who wants theirs to be the newest for ever.
+fn is_of_the_future(entry: &Entry) -> bool {
+    let latest = Timestamp::now().as_second().saturating_add(CLOCKS_DIFFER);
+    entry.timestamp > latest || entry.files_timestamp.is_some_and(|at| at > latest)
 }
 
 /// Whether two entries are the same backup.

@@ -4,7 +4,7 @@
 use super::download::receive;
 use super::location::Offsite;
 use super::store::{Head, Store};
-use super::{Known, Problem, Runtime, damaged_list, is_same, known};
+use super::{Known, Problem, Runtime, damaged_list, is_of_the_future, is_same, known};
 use crate::catalog::{BackupFolder, BackupName, Catalog, Entry, Part, PartName, StoredPart};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hash::Sha256Hash;
@@ -40,7 +40,7 @@ pub struct Pulled {
     pub problems: Vec<Problem>,
     /// What a person should look at.
     pub warnings: Vec<String>,
-    /// The newest backup that is here now, with all of its files.
+    /// The newest backup of the store that is here now, with all of its files.
     pub newest: Option<Newest>,
 }
 
@@ -107,7 +107,11 @@ async fn run(
         return Err(damaged_list(store));
     }
     let (entries, refused) = list.catalog.entries();
-    let recent = entries.first().map(|entry| entry.name.as_str());
+    let recent = entries
+        .iter()
+        .find(|entry| !is_of_the_future(entry))
+        .or(entries.first())
+        .map(|entry| entry.name.as_str());
     let mut names = Vec::new();
     for name in &options.names {
         match (name.as_str(), recent) {
@@ -187,7 +191,10 @@ impl Pull<'_> {
     /// Says so when the store has nothing as new as what is here and came from it, or went there.
     fn is_set_back(&mut self, entries: &[Entry]) -> Result<()> {
         let (catalog, _) = self.folder.catalog()?;
-        let newest = |entries: &[Entry]| entries.iter().map(|entry| entry.timestamp).max();
+        let newest = |entries: &[Entry]| {
+            let past = entries.iter().filter(|entry| !is_of_the_future(entry));
+            past.map(|entry| entry.timestamp).max()
+        };
         let (mut here, _) = catalog.entries();
         here.retain(|entry| entry.is_filestore_uploaded);
         if newest(&here) > newest(entries) {
@@ -232,7 +239,7 @@ impl Pull<'_> {
             if is_same(here, entry) && self.is_complete(here) {
                 return Ok(Ok(false));
             }
-            if here.timestamp > entry.timestamp {
+            if here.timestamp > entry.timestamp && !is_of_the_future(here) {
                 return Ok(Err((
                     ErrorKind::Exists,
                     "the backup of this name that is here is newer, and is kept".into(),
@@ -246,6 +253,14 @@ impl Pull<'_> {
                         .into(),
                 )));
             }
+        }
+        if is_of_the_future(entry) {
+            return Ok(Err((
+                ErrorKind::Damaged,
+                "its time has not come yet: set the clock of this machine, or of the one that made it; \
+                 nothing from the future replaces what is here"
+                    .into(),
+            )));
         }
         let mut parts = entry.parts().peekable();
         if parts.peek().is_none() {
@@ -381,6 +396,8 @@ impl Pull<'_> {
         self.monitor.check()?;
         let mut here = entry.clone();
         here.is_filestore_uploaded = true;
+        // Whoever proved it proved what is there.
+        here.verified = None;
         let (catalog, _) = self.folder.catalog()?;
         let aside = self.folder.commit(catalog, here, &staged)?;
         self.pulled.warnings.extend(aside.iter().map(|file| {
@@ -451,15 +468,19 @@ impl Pull<'_> {
         }
     }
 
-    /// The newest backup that is complete.
+    /// The newest backup that is here as it is in the store. What was only made here is not of others.
     fn newest(&self) -> Result<Option<Newest>> {
         let (catalog, _) = self.folder.catalog()?;
         let (entries, _) = catalog.entries();
-        let newest = entries
-            .into_iter()
-            .find(|entry| entry.parts().next().is_some() && self.is_complete(entry));
+        let Pulled {
+            pulled, already, ..
+        } = &self.pulled;
+        let newest = entries.into_iter().find(|entry| {
+            let is_of_store =
+                pulled.iter().any(|new| new.name == entry.name) || already.contains(&entry.name);
+            is_of_store && !is_of_the_future(entry) && self.is_complete(entry)
+        });
         Ok(newest.map(|entry| {
-            let pulled = &self.pulled.pulled;
             let new = pulled.iter().find(|new| new.name == entry.name);
             Newest {
                 timestamp: entry.timestamp,

@@ -4,7 +4,7 @@ use super::journal::Journal;
 use super::location::Offsite;
 use super::store::{List, Store, Written};
 use super::upload::{Source, finish, forget, forget_unknown, is_file, send};
-use super::{Known, Problem, Runtime, is_same, known};
+use super::{Known, Problem, Runtime, is_of_the_future, is_same, known};
 use crate::catalog::{BackupFolder, BackupName, Catalog, Entry, FILE_NAME, Part, StoredPart};
 use crate::error::{Error, ErrorKind, Result};
 use crate::progress::{Monitor, Phase};
@@ -166,7 +166,7 @@ impl Push<'_> {
         for entry in entries {
             let there = list.catalog.get(&entry.name);
             match there {
-                Some(there) if there.timestamp > entry.timestamp => {
+                Some(there) if is_newer(&there, &entry) => {
                     self.superseded(&entry, there.timestamp);
                 }
                 Some(there) if is_same(&there, &entry) && self.is_there(&entry).await? => {
@@ -334,7 +334,7 @@ impl Push<'_> {
             let mut list = self.store.list().await?;
             self.keep_aside(&list).await?;
             let before = list.catalog.get(&entry.name).map(Box::new);
-            if let Some(newer) = before.as_ref().filter(|b| b.timestamp > entry.timestamp) {
+            if let Some(newer) = before.as_ref().filter(|before| is_newer(before, &entry)) {
                 return Ok(Published::Superseded(newer.timestamp));
             }
             list.catalog.set(entry.clone())?;
@@ -462,6 +462,11 @@ enum Published {
     },
     /// A newer one came meanwhile, made at that time.
     Superseded(i64),
+}
+
+/// Whether the backup of the store is the newer one. One from the future is not: it would stay for ever.
+fn is_newer(there: &Entry, here: &Entry) -> bool {
+    there.timestamp > here.timestamp && !is_of_the_future(there)
 }
 
 /// Whether an error is about a file of the backup: the next backup may be good.
