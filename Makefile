@@ -21,9 +21,9 @@ build: setup ## the command line, the native library and the Erlang code, for us
 demo: setup ## back up a sample site, lose it and bring it back
 	@scripts/with-postgres demo/run
 
-test: setup ## all tests, with a PostgreSQL of their own
-	scripts/with-postgres cargo test --workspace
-	scripts/with-postgres rebar3 as test do eunit, ct
+test: setup ## all tests, with a PostgreSQL and an object store of their own
+	scripts/with-postgres scripts/with-s3 cargo test --workspace
+	scripts/with-postgres scripts/with-s3 rebar3 as test do eunit, ct
 
 torture: setup ## kill backups and restores many times more than make test does
 	ZBACKUP_TORTURE=20 scripts/with-postgres cargo test --release --package zbackup --test crash --test restore_crash
