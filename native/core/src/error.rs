@@ -82,6 +82,17 @@ pub enum Error {
     /// The server was told to make a restored database final, and did not answer.
     #[error("{}", harmless(.0))]
     Undecided(String),
+    /// The offsite store, or the way to it.
+    #[error("{message}")]
+    Offsite {
+        /// What a caller can match on.
+        kind: ErrorKind,
+        /// What went wrong and what to do.
+        message: String,
+    },
+    /// Another process uploads from this backup folder to the same store.
+    #[error("the backups of {} are being uploaded already; wait for that", .0.display())]
+    Pushing(PathBuf),
     /// The operating system refused something.
     #[error("{doing} {}: {source}{}", .path.display(), advice(.source))]
     Io {
@@ -126,6 +137,10 @@ pub enum ErrorKind {
     Usage,
     /// The database could not be dumped or restored.
     Database,
+    /// The offsite store cannot be reached, or is not well.
+    Unreachable,
+    /// The offsite store refuses something.
+    Store,
     /// Any other error of the operating system.
     Io,
     /// A defect of this program.
@@ -149,6 +164,8 @@ impl ErrorKind {
             Self::NoSpace => "no_space",
             Self::Usage => "usage",
             Self::Database => "database",
+            Self::Unreachable => "unreachable",
+            Self::Store => "store",
             Self::Io => "io",
             Self::Internal => "internal",
         }
@@ -172,6 +189,8 @@ impl Error {
             Self::Internal(_) => ErrorKind::Internal,
             Self::NoRoom { .. } => ErrorKind::NoSpace,
             Self::Unfinished { source, .. } => source.kind(),
+            Self::Offsite { kind, .. } => *kind,
+            Self::Pushing(_) => ErrorKind::InProgress,
             Self::Io { source, .. } => match source.kind() {
                 io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => ErrorKind::NotFound,
                 io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
@@ -306,6 +325,8 @@ mod tests {
             ErrorKind::NoSpace,
             ErrorKind::Usage,
             ErrorKind::Database,
+            ErrorKind::Unreachable,
+            ErrorKind::Store,
             ErrorKind::Io,
             ErrorKind::Internal,
         ] {
