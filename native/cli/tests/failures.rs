@@ -7,12 +7,11 @@ mod common;
 use common::account::{as_nobody, to_nobody};
 use common::{
     PASSWORD, Ran, Running, SOON, Site, ZBACKUP, assert_same, busy, is_root, noise, run, set_mode,
-    sh, tree, until, write,
+    tree, until, write,
 };
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::Path;
 use std::process::Command;
 
 /// `timeout` signals the process, and then the group that it is in.

@@ -5,13 +5,10 @@
 mod common;
 
 use common::postgres::Postgres;
-use common::story::{SCHEMA, Story, holds, spoiled};
-use common::{
-    DUMP, PASSWORD, Running, SOON, Site, Tree, assert_same, is_root, mode, seal_z1, set_mode, sh,
-    sha256, tree, write,
-};
+use common::story::{Story, holds, spoiled};
+use common::{PASSWORD, Site, Tree, assert_same, is_root, mode, seal_z1, sha256, write};
 use std::fs;
-use std::os::unix::fs::{MetadataExt, chown, symlink};
+use std::os::unix::fs::{MetadataExt, chown};
 
 #[test]
 fn a_site_comes_back_as_it_was() {

@@ -5,13 +5,9 @@
 mod common;
 
 use common::postgres::Postgres;
-use common::story::{SCHEMA, Story, holds, spoiled};
-use common::{
-    DUMP, PASSWORD, Running, SOON, Site, Tree, assert_same, is_root, mode, seal_z1, set_mode, sh,
-    sha256, tree, write,
-};
+use common::story::{Story, spoiled};
+use common::{DUMP, Running, SOON, Site, assert_same, mode, sh, sha256, tree, write};
 use std::fs;
-use std::os::unix::fs::{MetadataExt, chown, symlink};
 
 #[test]
 fn a_damaged_part_stops_all_of_it() {

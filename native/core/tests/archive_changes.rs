@@ -5,30 +5,20 @@
 mod common;
 
 use common::site::*;
-#[cfg(target_os = "linux")]
-use common::unprivileged;
 use common::watched;
-use common::{Scratch, cancelled_at_once, fed, noise, password, stdout, succeeded, tool};
-use jiff::civil::date;
-use rustix::fs::{CWD, FileType, Mode, OFlags};
-use rustix::fs::{mkdirat, mknodat, openat};
+use common::{Scratch, noise, stdout, succeeded, tool};
+use rustix::fs::{CWD, FileType};
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use zbackup_core::archive::check_tar;
-use zbackup_core::backup::{self, Options, Report};
-use zbackup_core::catalog::Part;
-use zbackup_core::error::ErrorKind;
-use zbackup_core::progress::{Cancel, Monitor, Phase, Progress, Snapshot};
-use zbackup_core::site::Encryption;
-use zbackup_core::verify;
+use zbackup_core::backup::{self, Report};
+use zbackup_core::progress::Phase;
 
 /// Backs up a folder that `fill` has filled, and calls `act` with it while its first file, `a-big`, is
 /// read. Gives the length that this file had.

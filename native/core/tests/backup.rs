@@ -5,28 +5,19 @@
 mod common;
 
 use common::site::*;
-#[cfg(target_os = "linux")]
-use common::unprivileged;
-use common::watched;
-use common::{Scratch, cancelled_at_once, fed, noise, password, stdout, succeeded, tool};
-use jiff::civil::date;
-use rustix::fs::{CWD, FileType, Mode, OFlags};
-use rustix::fs::{mkdirat, mknodat, openat};
-use std::collections::{BTreeMap, BTreeSet};
+use common::{Scratch, cancelled_at_once, noise, password, stdout, tool};
+use rustix::fs::FileType;
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Read, Write};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, symlink};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use zbackup_core::archive::check_tar;
-use zbackup_core::backup::{self, Options, Report};
+use zbackup_core::backup::{self};
 use zbackup_core::catalog::Part;
 use zbackup_core::error::ErrorKind;
-use zbackup_core::progress::{Cancel, Monitor, Phase, Progress, Snapshot};
+use zbackup_core::progress::{Cancel, Monitor, Progress, Snapshot};
 use zbackup_core::site::Encryption;
 use zbackup_core::verify;
 

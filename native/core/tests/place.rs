@@ -13,15 +13,9 @@ use common::{Scratch, names, noise, set};
 use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self};
 use std::os::unix::fs::{MetadataExt, symlink};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
-use zbackup_core::archive::{Skipped, unpack};
-use zbackup_core::error::ErrorKind;
-use zbackup_core::progress::Monitor;
-use zbackup_core::restore::place;
+use std::path::Path;
 
 fn aside(path: &str, now: &str) -> (String, String) {
     let reason = format!("something else was in its place: that is now {now}");

@@ -7,19 +7,13 @@ mod common;
 use common::room::*;
 use common::site::*;
 use common::tar::Tar;
-#[cfg(target_os = "linux")]
-use common::unprivileged;
 use common::{Scratch, noise, stdout, tool};
-use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
-use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
-use std::os::unix::fs::{MetadataExt, symlink};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use zbackup_core::archive::{Skipped, unpack};
-use zbackup_core::error::ErrorKind;
+use zbackup_core::archive::unpack;
 use zbackup_core::progress::Monitor;
 use zbackup_core::restore::place;
 
@@ -102,7 +96,7 @@ fn killed_at_any_instant_a_copy_can_be_completed() {
 fn completes(scratch: &Scratch, site: &Path, is_copy: bool) {
     let [old, new] = ["old", "new"].map(|version| versioned(version).end());
     let mut expected = {
-        let into = staged(&scratch, "into", &new[..]);
+        let into = staged(scratch, "into", &new[..]);
         placed(&into, &scratch.join("expected"));
         things(&scratch.join("expected"))
     };
@@ -114,9 +108,9 @@ fn completes(scratch: &Scratch, site: &Path, is_copy: bool) {
             began.elapsed() < Duration::from_secs(240),
             "only {in_the_middle}"
         );
-        let _ = Command::new("rm").arg("-rf").arg(&site).status().unwrap();
-        placed(&staged(&scratch, "first", &old[..]), &site);
-        let into = staged(&scratch, "into", &new[..]);
+        let _ = Command::new("rm").arg("-rf").arg(site).status().unwrap();
+        placed(&staged(scratch, "first", &old[..]), site);
+        let into = staged(scratch, "into", &new[..]);
         let words = ["place", into.to_str().unwrap(), site.to_str().unwrap()];
         loop {
             let mut child = child_with(&words).spawn().unwrap();
@@ -132,7 +126,7 @@ fn completes(scratch: &Scratch, site: &Path, is_copy: bool) {
             if lines.any(|line| line.unwrap() == "ends") {
                 break;
             }
-            let now = things(&site);
+            let now = things(site);
             let mut moved = 0;
             for number in 0..40 {
                 for file in 0..10 {
@@ -151,7 +145,7 @@ fn completes(scratch: &Scratch, site: &Path, is_copy: bool) {
             in_the_middle += usize::from((1..400).contains(&moved));
             assert!(now.len() >= 40 * 12);
         }
-        let mut now = things(&site);
+        let mut now = things(site);
         // What was in the way.
         for path in ["turns-a", "turns-b", "turns-b/x"] {
             let kept = path.replacen("turns-a", "turns-a.before-restore", 1);

@@ -8,21 +8,17 @@
 
 mod common;
 
-use aes_gcm::aead::AeadInOut;
-use aes_gcm::{Aes256Gcm, Nonce};
 use common::sealing::*;
-use common::{Scratch, cancelled_at_once, noise, password, script, set, succeeded};
-use hmac::{Hmac, KeyInit, Mac};
+use common::{Scratch, noise, password};
+use hmac::KeyInit;
 use proptest::prelude::*;
-use sha2::{Digest, Sha256};
+use sha2::Digest;
 use std::io::Read;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
-use zbackup_core::error::{Error, ErrorKind};
+use zbackup_core::error::ErrorKind;
 use zbackup_core::progress::Monitor;
 use zbackup_core::secret::{Password, Secret};
-use zbackup_core::stream::{Encryption, StoredReader, decrypt_file, encrypt_file};
+use zbackup_core::stream::StoredReader;
 
 /// A file of this program with five chunks, and another one of the same lengths.
 static REAL: LazyLock<[Vec<u8>; 2]> =

@@ -6,21 +6,17 @@
 mod common;
 
 use common::room::*;
-use common::site::*;
 use common::tar::Tar;
-use common::{Scratch, cancelled_at_once, names, noise, set, stdout, tool};
+use common::{Scratch, noise};
 use proptest::prelude::*;
-use rustix::fs::FileType;
-use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
+use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use zbackup_core::archive::{Incomplete, Skipped, Unpacked, check_tar, unpack};
+use zbackup_core::archive::{Incomplete, Unpacked, check_tar, unpack};
 use zbackup_core::error::{Error, ErrorKind};
 use zbackup_core::progress::{Cancel, Monitor, NoProgress};
-use zbackup_core::restore::place;
 
 // What no honest program writes.
 

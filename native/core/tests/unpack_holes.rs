@@ -5,21 +5,13 @@
 mod common;
 
 use common::room::*;
-use common::site::*;
 use common::tar::Tar;
-use common::{Scratch, cancelled_at_once, names, noise, set, stdout, tool};
 use proptest::prelude::*;
-use rustix::fs::FileType;
-use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, symlink};
-use std::path::Path;
-use zbackup_core::archive::{Incomplete, Skipped, Unpacked, check_tar, unpack};
-use zbackup_core::error::{Error, ErrorKind};
-use zbackup_core::progress::{Cancel, Monitor, NoProgress};
-use zbackup_core::restore::place;
+use std::os::unix::fs::MetadataExt;
+use zbackup_core::archive::{Incomplete, unpack};
+use zbackup_core::progress::Monitor;
 
 #[test]
 fn maps_of_holes_that_are_not_right_are_refused() {

@@ -6,20 +6,10 @@ mod common;
 
 use common::room::*;
 use common::site::*;
-use common::tar::Tar;
-use common::{Scratch, cancelled_at_once, names, noise, set, stdout, tool};
-use proptest::prelude::*;
-use rustix::fs::FileType;
-use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
-use std::io::{self, Read};
-use std::os::unix::ffi::OsStrExt;
+use common::{Scratch, noise, stdout, tool};
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
-use zbackup_core::archive::{Incomplete, Skipped, Unpacked, check_tar, unpack};
-use zbackup_core::error::{Error, ErrorKind};
-use zbackup_core::progress::{Cancel, Monitor, NoProgress};
-use zbackup_core::restore::place;
+use zbackup_core::archive::check_tar;
 
 /// A tree as other programs leave it: what they cannot write and we would not restore is not in it.
 fn honest_tree(root: &Path) {

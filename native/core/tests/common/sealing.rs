@@ -7,16 +7,10 @@ use super::{Scratch, noise, password, set};
 use aes_gcm::aead::AeadInOut;
 use aes_gcm::{Aes256Gcm, Nonce};
 use hmac::{Hmac, KeyInit, Mac};
-use proptest::prelude::*;
 use sha2::{Digest, Sha256};
-use std::io::Read;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
 use zbackup_core::error::{Error, ErrorKind};
 use zbackup_core::progress::Monitor;
-use zbackup_core::secret::{Password, Secret};
-use zbackup_core::stream::{Encryption, StoredReader, decrypt_file, encrypt_file};
+use zbackup_core::stream::{Encryption, decrypt_file, encrypt_file};
 
 pub(crate) const HEADER: usize = 134;
 pub(crate) const BLOCK: usize = 1 << 20;
