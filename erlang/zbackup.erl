@@ -142,8 +142,9 @@
 %% `force' replaces an output that exists.
 -type file_options() :: #{force => boolean()}.
 
-%% Without `only', all that the backup has.
--type restore_options() :: #{only => [piece()]}.
+%% Without `only', all that the backup has. With the `timestamp' of a backup, a newer one that got its name
+%% meanwhile is not restored.
+-type restore_options() :: #{only => [piece()], timestamp => integer() | undefined}.
 -type piece() :: database | files | config | security.
 
 %% A `drill' rehearses the restore of each dump that is proven: it is loaded into the server of the request,

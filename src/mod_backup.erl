@@ -135,7 +135,9 @@
 
 -export_type([restore_option/0, running/0, failure/0]).
 
--type restore_option() :: database | files | config | security.
+%% What to restore; and when the backup was made that is meant, in seconds since 1970: names are used again, and
+%% a newer one that got the name meanwhile is not restored.
+-type restore_option() :: database | files | config | security | {timestamp, integer()}.
 
 %% The job that is running. `progress' is undefined before the first of it.
 -type running() :: #{
@@ -208,15 +210,21 @@ restore_backup(Context) ->
 -spec restore_backup(binary() | string() | recent, [restore_option()], z:context()) -> ok | {error, term()}.
 restore_backup(recent, Options, Context) ->
     restore_backup(<<"recent">>, Options, Context);
-restore_backup(Name, [], Context) ->
-    restore_backup(Name, [database, files], Context);
 restore_backup(Name, Options, Context) when is_binary(Name) ->
     %% Whatever a shell gave, which may not even be a proper list.
     case is_list(Options) andalso length_of(Options) of
         Length when is_integer(Length) ->
-            case [Option || Option <- Options, not lists:member(Option, [database, files, config, security])] of
-                [] -> restarted(call({restore, Name, lists:usort(Options)}, infinity, Context));
-                [Unknown | _] -> {error, {unknown_option, Unknown}}
+            {Times, Parts} = lists:partition(fun is_timestamp/1, Options),
+            case [Part || Part <- Parts, not lists:member(Part, [database, files, config, security])] of
+                [] ->
+                    Wanted = case Parts of
+                        [] -> [database, files];
+                        _ -> lists:usort(Parts)
+                    end,
+                    Task = {restore, Name, maps:from_list([{only, Wanted} | Times])},
+                    restarted(call(Task, infinity, Context));
+                [Unknown | _] ->
+                    {error, {unknown_option, Unknown}}
             end;
         _ ->
             {error, {invalid_options, Options}}
@@ -230,6 +238,9 @@ restore_backup(Name, Options, Context) when is_list(Name) ->
     end;
 restore_backup(Name, _Options, _Context) ->
     {error, {invalid_name, Name}}.
+
+is_timestamp({timestamp, Seconds}) -> is_integer(Seconds);
+is_timestamp(_) -> false.
 
 length_of(List) ->
     try length(List) catch error:badarg -> improper end.

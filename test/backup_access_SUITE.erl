@@ -217,6 +217,12 @@ verify_and_restore_events(Config) ->
     receive {restore, _, _} -> error(restored) after 50 -> ok end,
     ?assertEqual(growl, Restore([{<<"database">>, <<"1">>}, {<<"security">>, <<"on">>} | Meant], Context)),
     receive {restore, <<"x-1">>, [database, security]} -> ok after 5000 -> error(not_started) end,
+    %% The one that the dialog showed, and no newer one of its name.
+    Shown = [{name, <<"x-1">>}, {timestamp, {{2026, 11, 24}, {3, 0, 0}}}],
+    _ = controller_admin_backup:event(#submit{message = {restore_backup, Shown}},
+        host:query([{<<"files">>, <<"1">>} | Meant], Context)),
+    ?assertEqual(growl, said()),
+    receive {restore, <<"x-1">>, [files, {timestamp, 1795489200}]} -> ok after 5000 -> error(another) end,
     %% What is refused is said at once.
     _ = [
         begin

@@ -454,7 +454,13 @@ restore_options(Config) ->
                  [mod_backup:observe_backup_restore({backup_restore, Name, [files]}, Context)
                   || Name <- [other, 7, [-1]]]),
     _ = mod_backup:observe_backup_restore({backup_restore, "x-1", [files]}, Context),
-    receive {asked, <<"x-1">>, #{only := [files]}, _} -> ok after 0 -> error(third) end.
+    receive {asked, <<"x-1">>, #{only := [files]}, _} -> ok after 0 -> error(third) end,
+    _ = mod_backup:restore_backup("x-1", [{timestamp, 17}, files], Context),
+    receive {asked, <<"x-1">>, #{only := [files], timestamp := 17}, _} -> ok after 0 -> error(fourth) end,
+    _ = mod_backup:restore_backup("x-1", [{timestamp, 17}], Context),
+    receive {asked, <<"x-1">>, #{only := [database, files], timestamp := 17}, _} -> ok after 0 -> error(fifth) end,
+    ?assertEqual({error, {unknown_option, {timestamp, soon}}},
+                 mod_backup:restore_backup("x-1", [{timestamp, soon}], Context)).
 
 settles_at_start(Config) ->
     Context = ?config(context, Config),

@@ -14,7 +14,7 @@
     settle
     | {backup, nightly | manual, full | database, calendar:date() | undefined}
     | {verify, [binary()]}
-    | {restore, binary(), [restore_part()]}.
+    | {restore, binary(), #{only := [restore_part()], timestamp => integer()}}.
 
 -type restore_part() :: database | files | config | security.
 
@@ -135,13 +135,13 @@ run({verify, Names}, Server, Context) ->
         {ok, _} -> ok;
         {error, _, _} = Error -> Error
     end;
-run({restore, Name, Wanted}, Server, Context) ->
+run({restore, Name, #{only := Wanted} = Options}, Server, Context) ->
     publish(restore_started, Context),
     Parts = parts(Name, Wanted, Context),
     Request = backup_site:restorable(Context),
     Before = encryption(Parts, Context),
     Restored = try
-        job(zbackup:restore(Request, Name, #{only => Parts}), Server, Context)
+        job(zbackup:restore(Request, Name, Options#{only := Parts}), Server, Context)
     after
         backup_pool:unpause()
     end,

@@ -1,7 +1,7 @@
 //! Makes a backup of a site: database, configuration, media.
 
 use crate::archive::{Packer, Skipped, measure};
-use crate::catalog::{BackupFolder, BackupName, Catalog, Entry, Part, PartName, StoredPart};
+use crate::catalog::{BackupFolder, BackupName, Catalog, Entry, Part, PartName, StoredPart, Work};
 use crate::database;
 use crate::durable::real;
 use crate::error::{Error, Result};
@@ -83,7 +83,7 @@ pub fn run(site: &Site, options: Options, monitor: &Monitor) -> Result<Report> {
         ));
     }
 
-    let folder = BackupFolder::open(&site.backup_dir)?;
+    let folder = BackupFolder::open_for(&site.backup_dir, Work::Backup)?;
     let (settled, unsettled) = match restore::settle_in(site, &folder, monitor) {
         Ok(settled) => (settled, None),
         Err(error @ Error::Cancelled) => return Err(error),

@@ -1,5 +1,6 @@
 //! What can go wrong, in words for a person and in kinds for a program.
 
+use crate::catalog::Work;
 use serde::Serialize;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,10 +17,12 @@ pub enum Error {
     #[error("cancelled")]
     Cancelled,
     /// Another process holds the lock of the backup folder.
-    #[error("a backup of {} is in progress by {holder}; try again when it is done", .dir.display())]
+    #[error("{work} {} is in progress by {holder}; try again when it is done", .dir.display())]
     InProgress {
         /// The backup folder.
         dir: PathBuf,
+        /// What it does there.
+        work: Work,
         /// "PID 123", as far as the lock file tells.
         holder: String,
     },
@@ -44,6 +47,19 @@ pub enum Error {
         name: String,
         /// The names there are, as half a sentence.
         known: String,
+    },
+    /// A backup that another one has taken the place of since somebody chose it.
+    #[error(
+        "the backup {name} that was chosen, of {agreed}, is not there any more: {name} is of {now}. Nothing \
+         was changed; look at the list and choose again"
+    )]
+    Replaced {
+        /// The name of both.
+        name: String,
+        /// When the one was made that was chosen.
+        agreed: String,
+        /// When the one was made that is there.
+        now: String,
     },
     /// The output of a job is there already.
     #[error("{} exists already: remove it, or choose another output, or force it", .0.display())]
@@ -182,7 +198,7 @@ impl Error {
             Self::WrongPassword(_) => ErrorKind::WrongPassword,
             Self::PasswordRequired(_) => ErrorKind::NoPassword,
             Self::Damaged { .. } => ErrorKind::Damaged,
-            Self::UnknownBackup { .. } => ErrorKind::UnknownBackup,
+            Self::UnknownBackup { .. } | Self::Replaced { .. } => ErrorKind::UnknownBackup,
             Self::Exists(_) => ErrorKind::Exists,
             Self::Usage(_) => ErrorKind::Usage,
             Self::Database(_) | Self::Undecided(_) => ErrorKind::Database,

@@ -92,6 +92,9 @@ struct Choices {
 pub(crate) struct RestoreOptions {
     #[serde(default)]
     pub(crate) only: Vec<Piece>,
+    /// When the backup was made that is meant.
+    #[serde(default)]
+    pub(crate) timestamp: Option<i64>,
 }
 
 /// What is said of a proof.

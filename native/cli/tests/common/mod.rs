@@ -6,9 +6,11 @@
     reason = "each file of tests is a crate, and uses its part of this"
 )]
 
+pub(crate) mod account;
 pub(crate) mod postgres;
 pub(crate) mod proxy;
 pub(crate) mod store;
+pub(crate) mod story;
 
 use serde_json::Value;
 use std::collections::BTreeMap;
