@@ -83,6 +83,8 @@ struct Choices {
     database_only: bool,
     #[serde(default)]
     day: Option<jiff::civil::Date>,
+    #[serde(default)]
+    prove: bool,
 }
 
 /// What is said of a restore beside of what a site is.
@@ -145,6 +147,7 @@ impl Request {
         let options = Options {
             database_only: choices.database_only,
             day: choices.day,
+            prove: choices.prove,
         };
         Ok(Self { source, options })
     }
@@ -273,7 +276,7 @@ pub(crate) fn names(term: Term<'_>) -> Result<Vec<String>> {
 }
 
 fn split(term: Term<'_>) -> Result<(Choices, Fields<'_>)> {
-    let (choices, site) = fields(term)?.partition(&["database_only", "day"]);
+    let (choices, site) = fields(term)?.partition(&["database_only", "day", "prove"]);
     Ok((choices.read().map_err(wrong)?, site))
 }
 
