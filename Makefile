@@ -5,7 +5,7 @@ SHELL := /bin/bash
 # rustup's folder, for a shell that has not read the profile that rustup wrote.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 .DEFAULT_GOAL := help
-.PHONY: help build demo test torture check clean setup shellcheck host-contract pot
+.PHONY: help build demo test torture bench check clean setup shellcheck host-contract pot
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -21,12 +21,17 @@ build: setup ## the command line, the native library and the Erlang code, for us
 demo: setup ## back up a sample site, lose it and bring it back
 	@scripts/with-postgres demo/run
 
-test: setup ## all tests, with a PostgreSQL of their own
-	scripts/with-postgres cargo test --workspace
-	scripts/with-postgres rebar3 as test do eunit, ct
+test: setup ## all tests, with a PostgreSQL and an object store of their own
+	scripts/with-postgres scripts/with-s3 cargo test --workspace
+	scripts/with-postgres scripts/with-s3 rebar3 as test do eunit, ct
 
 torture: setup ## kill backups and restores many times more than make test does
 	ZBACKUP_TORTURE=20 scripts/with-postgres cargo test --release --package zbackup --test crash --test restore_crash
+
+bench: ## how fast this is beside other programs, as a table (BENCH_SIZES="small large")
+	@scripts/setup bench
+	cargo build --release --package zbackup
+	scripts/with-postgres bench/run $(BENCH_SIZES)
 
 check: setup shellcheck ## formatting, lints, types, cross references, shell scripts
 	cargo fmt --all --check

@@ -19,6 +19,9 @@
     restore/2, restore/3,
     settle/1,
     list/1,
+    push/1, push/2,
+    pull/1, pull/2,
+    list_offsite/1,
     due/1,
     status/1, set_status/2,
     encrypt/3, encrypt/4,
@@ -35,12 +38,18 @@
     shell_verify/1, shell_verify/2,
     shell_restore/2, shell_restore/3
 ]).
+-export([
+    shell_push/1,
+    shell_pull/1
+]).
 
 -export_type([
     request/0, text/0, database/0, encryption/0, file_options/0,
     job/0, error/0, kind/0, progress/0, phase/0, part/0,
     result/0, report/0, entry/0, stored_part/0, made/0, skipped/0,
     piece/0, restore_options/0, verify_options/0, restore_report/0, restored/0, table_rows/0, settled/0,
+    offsite/0, push_options/0, pull_options/0, pushed/0, pushed_backup/0, pulled/0, pulled_backup/0,
+    newest/0, problem/0,
     verified/0, verified_part/0, verification/0, listing/0, listed/0, refused/0, opened/0,
     schedule/0, nightly/0, due/0, status/0, failure/0,
     revisions/0, prune_options/0, pruned/0, pruned_rule/0, change/0
@@ -60,6 +69,7 @@
         timezone => text() | undefined,      % as Europe/Amsterdam; else that of the machine
         database => database() | undefined,
         encryption => encryption() | undefined,
+        offsite => offsite() | undefined,
         revisions => revisions() | undefined,
         database_only => boolean() | undefined,
         day => calendar:date() | undefined,  % the day that names the backup; else today
@@ -72,8 +82,9 @@
         prove => boolean() | undefined
     }
     | #{
-        backup_dir := text(),                % enough to list and verify
-        encryption => encryption() | undefined
+        backup_dir := text(),                % enough to list, verify, push and pull
+        encryption => encryption() | undefined,
+        offsite => offsite() | undefined
     }
     | #{
         database := database(),              % enough to prune revisions
@@ -92,6 +103,32 @@
 }.
 
 -type encryption() :: #{password := text()} | #{password_file := text()}.
+
+%% A store that speaks S3. The URL is `s3://bucket/prefix', or the address of the folder or of the list in
+%% it: `https://host/bucket/prefix/backup.json'.
+-type offsite() :: #{
+    url := text(),
+    access_key_id := text(),
+    secret_access_key := text(),
+    endpoint => text() | undefined,          % as https://host; else that of the URL, or Amazon's
+    region => text() | undefined,
+    virtual_host => boolean() | undefined,   % whether the bucket is a part of the host name
+    timeout => pos_integer() | undefined,    % seconds in which nothing moves
+    patience => non_neg_integer() | undefined  % seconds in which a store that fails is tried again
+}.
+
+%% Without `names' all backups, and without `only' all parts of them.
+-type push_options() :: #{
+    names => [text()] | undefined,
+    only => [part()] | undefined
+}.
+
+%% The name `recent' is that of the newest. Without `require_encrypted', a backup that is not encrypted is
+%% refused when the request has a password.
+-type pull_options() :: #{
+    names => [text()] | undefined,
+    require_encrypted => boolean() | undefined
+}.
 
 %% How long revisions are kept: the names of the configuration of mod_backup.
 -type revisions() :: #{
@@ -120,10 +157,11 @@
 -type error() :: {error, kind(), Message :: unicode:unicode_binary()}.
 -type kind() ::
     cancelled | in_progress | wrong_password | no_password | damaged | unknown_backup | not_found
-    | exists | permission | no_space | usage | database | io | internal.
+    | exists | permission | no_space | usage | database | io | internal
+    | unreachable | store.                   % the offsite store is not there, or refuses
 
 -type phase() ::
-    database | config | files | verify | unpack | load | place | encrypt | decrypt.
+    database | config | files | verify | unpack | load | place | encrypt | decrypt | upload | download.
 
 %% Bytes done and in all in this phase, and bytes a second.
 -type progress() :: #{
@@ -141,6 +179,9 @@
     | #{ok := boolean(), backups := [verified()]}
     | restore_report()
     | #{settled := settled() | undefined}
+    | pushed()
+    | pulled()
+    | listing()
     | #{output := unicode:unicode_binary()}
     | opened()
     | pruned().
@@ -251,6 +292,54 @@
 %% An entry of the list that cannot be used.
 -type refused() :: #{name := unicode:unicode_binary(), reason := unicode:unicode_binary()}.
 
+%% What is in the store now. A backup that could not be uploaded is among the problems.
+-type pushed() :: #{
+    store := unicode:unicode_binary(),
+    uploaded := [pushed_backup()],           % newest first
+    already := [unicode:unicode_binary()],
+    removed := [unicode:unicode_binary()],   % files that newer backups have replaced
+    problems := [problem()],
+    warnings := [unicode:unicode_binary()]
+}.
+
+-type pushed_backup() :: #{
+    name := unicode:unicode_binary(),
+    timestamp := integer(),
+    bytes := non_neg_integer()
+}.
+
+%% What is here now. `newest' is the newest backup that is here with all of its files.
+-type pulled() :: #{
+    store := unicode:unicode_binary(),
+    pulled := [pulled_backup()],             % newest first
+    already := [unicode:unicode_binary()],
+    problems := [problem()],
+    warnings := [unicode:unicode_binary()],  % also when the store was set back
+    newest := newest() | undefined
+}.
+
+-type pulled_backup() :: #{
+    name := unicode:unicode_binary(),
+    timestamp := integer(),
+    bytes := non_neg_integer(),
+    is_proven := boolean(),
+    notes := [unicode:unicode_binary()]      % what cannot be proven
+}.
+
+%% Proven by the hashes in the list. What is inside is proven by {@link verify/2}.
+-type newest() :: #{
+    name := unicode:unicode_binary(),
+    timestamp := integer(),
+    is_proven := boolean(),
+    is_new := boolean()
+}.
+
+-type problem() :: #{
+    name := unicode:unicode_binary(),
+    kind := kind(),
+    reason := unicode:unicode_binary()
+}.
+
 -type opened() :: #{output := unicode:unicode_binary(), encryption := z1 | z2}.
 
 %% When nightly backups are to be made, and of what folder.
@@ -354,6 +443,47 @@ settle(_) ->
 list(Request) when is_map(Request) ->
     zbackup_nif:list(zbackup_request:with_binaries(Request));
 list(_) ->
+    not_a_map().
+
+%% @equiv push(Request, #{})
+-spec push(request()) -> {ok, job()} | error().
+push(Request) ->
+    push(Request, #{}).
+
+%% @doc Starts to upload the backups that are not in the offsite store yet, newest first; the list there
+%% names a backup when all of it is there, and the local one says `is_filestore_uploaded' then. Its result
+%% is a `pushed()'.
+-spec push(request(), push_options()) -> {ok, job()} | error().
+push(Request, Options) when is_map(Request), is_map(Options) ->
+    zbackup_nif:push(
+        zbackup_request:with_binaries(Request),
+        zbackup_request:with_binaries(Options)
+    );
+push(_, _) ->
+    not_a_map().
+
+%% @equiv pull(Request, #{})
+-spec pull(request()) -> {ok, job()} | error().
+pull(Request) ->
+    pull(Request, #{}).
+
+%% @doc Starts to download what the offsite store has and the backup folder has not, newest first. A backup
+%% is in the folder when all of it is, and is what the list of the store says. Its result is a `pulled()'.
+-spec pull(request(), pull_options()) -> {ok, job()} | error().
+pull(Request, Options) when is_map(Request), is_map(Options) ->
+    zbackup_nif:pull(
+        zbackup_request:with_binaries(Request),
+        zbackup_request:with_binaries(Options)
+    );
+pull(_, _) ->
+    not_a_map().
+
+%% @doc Starts to list the backups in the offsite store, without downloading them. Its result is a
+%% `listing()'.
+-spec list_offsite(request()) -> {ok, job()} | error().
+list_offsite(Request) when is_map(Request) ->
+    zbackup_nif:list_offsite(zbackup_request:with_binaries(Request));
+list_offsite(_) ->
     not_a_map().
 
 %% @doc Whether the nightly backup is to be made now, and when the next one is. This is not a job.
@@ -520,6 +650,16 @@ shell_restore(Site, Name) ->
 -spec shell_restore(request() | text(), text(), [piece()]) -> ok | error().
 shell_restore(Site, Name, Only) ->
     zbackup_shell:restore(Site, Name, Only).
+
+%% @doc Uploads to the offsite store and shows how it goes.
+-spec shell_push(request() | text()) -> ok | error().
+shell_push(Site) ->
+    zbackup_shell:push(Site).
+
+%% @doc Downloads from the offsite store and shows how it goes.
+-spec shell_pull(request() | text()) -> ok | error().
+shell_pull(Site) ->
+    zbackup_shell:pull(Site).
 
 file_request(In, Out, Password, Options) ->
     zbackup_request:with_binaries(Options#{input => In, output => Out, password => Password}).

@@ -29,6 +29,7 @@ name(Key) when Key =:= config_files; Key =:= <<"config_files">> -> config_files;
 name(Key) when Key =:= database; Key =:= <<"database">> -> database;
 name(Key) when Key =:= only; Key =:= <<"only">> -> only;
 name(Key) when Key =:= day; Key =:= <<"day">> -> day;
+name(Key) when Key =:= names; Key =:= <<"names">> -> texts;
 name(Key) when Key =:= user_identity_types; Key =:= <<"user_identity_types">> -> texts;
 name(_) -> other.
 

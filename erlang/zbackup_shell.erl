@@ -4,6 +4,7 @@
 -module(zbackup_shell).
 
 -export([help/0, backup/1, list/1, verify/2, restore/3]).
+-export([push/1, pull/1]).
 
 %% How many of many similar lines a person wants to see.
 -define(MOST_LINES, 20).
@@ -40,6 +41,8 @@ help() ->
         "  zbackup:shell_verify(SITE, [NAME]).  prove some of them\n"
         "  zbackup:shell_restore(SITE, NAME).   bring the site back; NAME \"recent\" is the newest\n"
         "  zbackup:shell_restore(SITE, NAME, [database, files, config, security]).   or some of it\n"
+        "  zbackup:shell_push(SITE).            upload to the offsite store\n"
+        "  zbackup:shell_pull(SITE).            download what it has and this machine has not\n"
         "\n"
         "In a program, these start a job and return at once:\n"
         "\n"
@@ -86,6 +89,59 @@ restore(Site, Name, Only) ->
     case run(zbackup:restore(request(Site), Name, #{only => Only})) of
         {ok, Report} -> restored(Report);
         {error, _, _} = Error -> failed(Error)
+    end.
+
+-spec push(site()) -> ok | zbackup:error().
+push(Site) ->
+    case run(zbackup:push(request(Site))) of
+        {ok, #{store := Store, uploaded := Uploaded, already := Already, warnings := Warnings} = Pushed} ->
+            lists:foreach(fun(Backup) -> copied(Backup, "uploaded") end, Uploaded),
+            io:format("~b there already, in ~ts~n", [length(Already), printable(Store)]),
+            copies(Pushed, Warnings);
+        {error, _, _} = Error ->
+            failed(Error)
+    end.
+
+-spec pull(site()) -> ok | zbackup:error().
+pull(Site) ->
+    case run(zbackup:pull(request(Site))) of
+        {ok, #{pulled := New, already := Already, warnings := Warnings, newest := Newest} = Pulled} ->
+            lists:foreach(
+                fun
+                    (#{is_proven := true} = Backup) -> copied(Backup, "downloaded");
+                    (Backup) -> copied(Backup, "downloaded, NOT PROVEN")
+                end,
+                New
+            ),
+            io:format("~b here already~n", [length(Already)]),
+            case Newest of
+                #{name := Name, timestamp := Time} ->
+                    io:format("The newest complete backup is ~ts of ~s~n", [printable(Name), time(Time)]);
+                undefined ->
+                    io:put_chars("There is no complete backup.\n")
+            end,
+            copies(Pulled, lists:append([Notes || #{notes := Notes} <- New]) ++ Warnings);
+        {error, _, _} = Error ->
+            failed(Error)
+    end.
+
+copied(#{name := Name, timestamp := Time, bytes := Bytes}, What) ->
+    io:format("~-20ts ~s ~10s  ~s~n", [printable(Name), time(Time), human(Bytes), What]).
+
+copies(#{problems := Problems}, Warnings) ->
+    lists:foreach(
+        fun(Warning) -> io:format("Warning: ~ts~n", [message(Warning)]) end,
+        Warnings
+    ),
+    lists:foreach(
+        fun(#{name := Name, reason := Reason}) ->
+            io:format("Not copied: ~ts: ~ts~n", [printable(Name), message(Reason)])
+        end,
+        Problems
+    ),
+    case Problems of
+        [] -> ok;
+        [#{kind := Kind} | _] -> {error, Kind, <<"not everything is copied: see above">>}
     end.
 
 request(Site) when is_binary(Site) -> #{config => Site};
@@ -154,6 +210,8 @@ phase(unpack) -> "unpacking";
 phase(load) -> "loading";
 phase(place) -> "moving";
 phase(security) -> "security";
+phase(upload) -> "uploading";
+phase(download) -> "downloading";
 phase(encrypt) -> "encrypting";
 phase(decrypt) -> "decrypting";
 phase(_) -> "working".

@@ -32,6 +32,9 @@ pub(crate) enum Command {
     List {
         #[command(flatten)]
         from: Where,
+        /// Those that are in the offsite store of SITE.TOML
+        #[arg(long, conflicts_with = "dir")]
+        offsite: bool,
         /// Print the result for a program to read
         #[arg(long)]
         json: bool,
@@ -51,6 +54,33 @@ pub(crate) enum Command {
         /// rolled back
         #[arg(long, requires = "config")]
         drill: bool,
+        /// Print the result for a program to read
+        #[arg(long)]
+        json: bool,
+    },
+    /// Upload the backups that are not in the offsite store yet
+    Push {
+        /// Which ones; all when none is named
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+        /// The site, with its [offsite]
+        #[arg(long, value_name = "SITE.TOML")]
+        config: PathBuf,
+        /// Print the result for a program to read
+        #[arg(long)]
+        json: bool,
+    },
+    /// Download the backups of the offsite store that are not here yet
+    Pull {
+        /// Which ones, of which "recent" is the newest; all when none is named
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+        /// The site, with its [offsite]
+        #[arg(long, value_name = "SITE.TOML")]
+        config: PathBuf,
+        /// Take backups that are not encrypted though those of the site are
+        #[arg(long)]
+        allow_unencrypted: bool,
         /// Print the result for a program to read
         #[arg(long)]
         json: bool,
@@ -152,6 +182,8 @@ impl Command {
             Self::Backup { json, .. }
             | Self::List { json, .. }
             | Self::Verify { json, .. }
+            | Self::Push { json, .. }
+            | Self::Pull { json, .. }
             | Self::Restore { json, .. }
             | Self::PruneRevisions { json, .. } => *json,
             Self::Decrypt { .. } => false,

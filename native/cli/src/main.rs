@@ -18,7 +18,7 @@ use zbackup_core::secret::{Password, Secret};
 use zbackup_core::site::{self, Site, TimeZone};
 use zbackup_core::stream::{Encryption, decrypt_file, decrypted_name};
 use zbackup_core::verify::{self, Verified};
-use zbackup_core::{backup, list, priority, restore, revisions};
+use zbackup_core::{backup, list, offsite, priority, restore, revisions};
 
 /// Everything was done.
 const DONE: u8 = 0;
@@ -123,15 +123,24 @@ fn run(args: &Args, cancel: Cancel) -> Result<u8> {
             }
             Ok(DONE)
         }
-        Command::List { from, json } => {
+        Command::List {
+            from,
+            offsite: is_offsite,
+            json,
+        } => {
             let (folder, site) = folder(from)?;
             settle_if_possible(site.as_ref(), &monitor);
+            let (listing, place) = if *is_offsite {
+                let store = offsite_of(site.as_ref())?;
+                (offsite::list(store, &monitor)?, "the offsite store".into())
+            } else {
+                (list::run(&folder)?, folder.display().to_string())
+            };
             let zone = site.map_or_else(|| Ok(TimeZone::system()), |site| site.time_zone())?;
-            let listing = list::run(&folder)?;
             print(&if *json {
                 show::json(&listing)
             } else {
-                show::listing(&listing, &folder, &zone)
+                show::listing(&listing, &place, &zone)
             })?;
             Ok(DONE)
         }
@@ -161,6 +170,53 @@ fn run(args: &Args, cancel: Cancel) -> Result<u8> {
                 show::verified(&verified)
             })?;
             Ok(verdict(&verified))
+        }
+        Command::Push {
+            names,
+            config,
+            json,
+        } => {
+            let site = read_site(config)?;
+            settle_if_possible(Some(&site), &monitor);
+            let options = offsite::PushOptions {
+                names: names.clone(),
+                parts: Vec::new(),
+            };
+            let store = offsite_of(Some(&site))?;
+            let pushed = offsite::push(&site.backup_dir, store, &options, &monitor)?;
+            drop(monitor);
+            if *json {
+                print(&show::json(&pushed))?;
+            } else {
+                print(&show::pushed(&pushed, &site.time_zone()?))?;
+                tell(&show::offsite_notes(&pushed.warnings, &pushed.problems));
+            }
+            Ok(offsite_verdict(&pushed.problems))
+        }
+        Command::Pull {
+            names,
+            config,
+            allow_unencrypted,
+            json,
+        } => {
+            let site = read_site(config)?;
+            settle_if_possible(Some(&site), &monitor);
+            let password = site.password()?;
+            let options = offsite::PullOptions {
+                names: names.clone(),
+                require_encrypted: password.is_some() && !allow_unencrypted,
+                password,
+            };
+            let store = offsite_of(Some(&site))?;
+            let pulled = offsite::pull(&site.backup_dir, store, &options, &monitor)?;
+            drop(monitor);
+            if *json {
+                print(&show::json(&pulled))?;
+            } else {
+                print(&show::pulled(&pulled, &site.time_zone()?))?;
+                tell(&show::offsite_notes(&pulled.warnings, &pulled.problems));
+            }
+            Ok(offsite_verdict(&pulled.problems))
         }
         Command::PruneRevisions {
             config,
@@ -255,6 +311,28 @@ fn read_site(config: &Path) -> Result<Site> {
     Ok(site)
 }
 
+/// The store of a site.
+fn offsite_of(site: Option<&Site>) -> Result<&offsite::Offsite> {
+    let offsite = site.and_then(|site| site.offsite.as_ref());
+    offsite.ok_or_else(|| {
+        Error::Usage(
+            "there is no offsite store: give --config a SITE.TOML with [offsite] url, access_key_id and \
+             secret_access_key"
+                .into(),
+        )
+    })
+}
+
+/// What could not be copied may be damaged, or only not fit.
+fn offsite_verdict(problems: &[offsite::Problem]) -> u8 {
+    let is_damage = |problem: &offsite::Problem| problem.kind == ErrorKind::Damaged;
+    match problems {
+        [] => DONE,
+        some if some.iter().any(is_damage) => DAMAGED,
+        _ => FAILED,
+    }
+}
+
 /// The backup folder, and the site where it is known.
 fn folder(from: &Where) -> Result<(PathBuf, Option<Site>)> {
     match (&from.config, &from.dir) {
@@ -278,7 +356,7 @@ fn settle(site: Option<&Site>, monitor: &Monitor) -> Result<()> {
     Ok(())
 }
 
-/// The same before what only reads: that works all the same.
+/// The same before what only reads, or copies backups: that works all the same.
 fn settle_if_possible(site: Option<&Site>, monitor: &Monitor) {
     if let Err(error) = settle(site, monitor) {
         tell(&format!("zbackup: warning: {error}\n"));

@@ -92,6 +92,8 @@ fn doing(phase: Phase) -> &'static str {
         Phase::Unpack => "unpacking",
         Phase::Load => "loading the database",
         Phase::Place => "moving files into place",
+        Phase::Upload => "uploading",
+        Phase::Download => "downloading",
         Phase::Encrypt => "encrypting",
         Phase::Decrypt => "decrypting",
         _ => "working",

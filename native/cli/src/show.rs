@@ -9,6 +9,7 @@ use zbackup_core::archive::Skipped;
 use zbackup_core::backup::Report;
 use zbackup_core::error::Result;
 use zbackup_core::list::{Listed, Listing};
+use zbackup_core::offsite::{Problem, Pulled, Pushed};
 use zbackup_core::restore::{self, Piece, Plan};
 use zbackup_core::revisions::{Pruned, Rule};
 use zbackup_core::site::{Site, TimeZone};
@@ -116,9 +117,9 @@ pub(crate) fn restored(report: &restore::Report) -> String {
     out
 }
 
-pub(crate) fn listing(listing: &Listing, folder: &Path, zone: &TimeZone) -> String {
+pub(crate) fn listing(listing: &Listing, place: &str, zone: &TimeZone) -> String {
     if listing.backups.is_empty() && listing.refused.is_empty() {
-        return format!("no backups in {}\n", folder.display());
+        return format!("no backups in {place}\n");
     }
     let mut out = format!(
         "{:<24} {:<25} {:>12}  {:<9} parts\n",
@@ -166,6 +167,78 @@ fn parts(backup: &Listed, zone: &TimeZone) -> String {
         });
     }
     parts.join(", ")
+}
+
+pub(crate) fn pushed(pushed: &Pushed, zone: &TimeZone) -> String {
+    let mut out = String::new();
+    for backup in &pushed.uploaded {
+        out += &format!(
+            "{:<24} {:<25} {:>12}  uploaded\n",
+            backup.name.to_string(),
+            local(backup.timestamp, zone),
+            HumanBytes(backup.bytes).to_string()
+        );
+    }
+    for file in &pushed.removed {
+        out += &format!("{file} was replaced: removed there\n");
+    }
+    let count = pushed.already.len();
+    match (pushed.uploaded.len(), count) {
+        (0, 0) => out += &format!("nothing to upload to {}\n", pushed.store),
+        (_, 0) => out += &format!("to {}\n", pushed.store),
+        _ => out += &format!("{count} there already, in {}\n", pushed.store),
+    }
+    out
+}
+
+pub(crate) fn pulled(pulled: &Pulled, zone: &TimeZone) -> String {
+    let mut out = String::new();
+    for backup in &pulled.pulled {
+        let proven = if backup.is_proven {
+            "downloaded, as the list says"
+        } else {
+            "downloaded, NOT proven"
+        };
+        out += &format!(
+            "{:<24} {:<25} {:>12}  {proven}\n",
+            backup.name.to_string(),
+            local(backup.timestamp, zone),
+            HumanBytes(backup.bytes).to_string()
+        );
+        for note in &backup.notes {
+            out += &format!("  {note}\n");
+        }
+    }
+    if !pulled.already.is_empty() {
+        out += &format!("{} here already\n", pulled.already.len());
+    }
+    match &pulled.newest {
+        Some(newest) => {
+            out += &format!(
+                "the newest backup of the store that is here is {} of {}\n",
+                newest.name,
+                local(newest.timestamp, zone)
+            );
+        }
+        None => out += &format!("there is no complete backup, here or in {}\n", pulled.store),
+    }
+    out
+}
+
+/// What a person should look at after copying backups.
+pub(crate) fn offsite_notes(warnings: &[String], problems: &[Problem]) -> String {
+    let mut out = String::new();
+    for warning in warnings {
+        out += &format!("zbackup: warning: {warning}\n");
+    }
+    for problem in problems {
+        out += &format!(
+            "zbackup: not copied: {}: {}\n",
+            problem.name.escape_debug(),
+            problem.reason
+        );
+    }
+    out
 }
 
 pub(crate) fn verified(all: &[Verified]) -> String {

@@ -91,6 +91,33 @@ fn a_backup_of_8_gb_takes_as_little_memory_as_one_of_1_gb() {
 }
 
 #[test]
+fn an_upload_and_a_download_take_little_memory() {
+    let program = release();
+    let program = program.to_str().unwrap();
+    let store = common::store::Store::new();
+    let site = store.site();
+    // Nothing of this shrinks: 1 GB is sent.
+    write(&site.path("media/noise"), noise(50 << 20, 32).repeat(20));
+    let command = |site: &Site, words: &str| {
+        let mut command = site.command(program);
+        command
+            .args(words.split(' '))
+            .arg("--config")
+            .arg(site.config());
+        command
+    };
+    Running::start(&mut command(&site, "backup"))
+        .wait(common::PATIENCE)
+        .good();
+    let push = peak(&mut command(&site, "push"));
+    assert!(push < MOST, "{push} kB for an upload");
+    let other = store.site();
+    let pull = peak(&mut command(&other, "pull"));
+    assert!(pull < MOST, "{pull} kB for a download");
+    eprintln!("1 GB: {push} kB to upload it, {pull} kB to download it");
+}
+
+#[test]
 fn many_files_take_little_memory() {
     let program = release();
     let mut site = Site::new();

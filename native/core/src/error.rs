@@ -93,6 +93,17 @@ pub enum Error {
     /// The server was told to make a restored database final, and did not answer.
     #[error("{0}")]
     Undecided(String),
+    /// The offsite store, or the way to it.
+    #[error("{message}")]
+    Offsite {
+        /// What a caller can match on.
+        kind: ErrorKind,
+        /// What went wrong and what to do.
+        message: String,
+    },
+    /// Another process uploads from this backup folder to the same store.
+    #[error("the backups of {} are being uploaded already; wait for that", .0.display())]
+    Pushing(PathBuf),
     /// The operating system refused something.
     #[error("{doing} {}: {source}{}", .path.display(), advice(.source))]
     Io {
@@ -137,6 +148,10 @@ pub enum ErrorKind {
     Usage,
     /// The database could not be dumped or restored.
     Database,
+    /// The offsite store cannot be reached, or is not well.
+    Unreachable,
+    /// The offsite store refuses something.
+    Store,
     /// Any other error of the operating system.
     Io,
     /// A defect of this program.
@@ -160,6 +175,8 @@ impl ErrorKind {
             Self::NoSpace => "no_space",
             Self::Usage => "usage",
             Self::Database => "database",
+            Self::Unreachable => "unreachable",
+            Self::Store => "store",
             Self::Io => "io",
             Self::Internal => "internal",
         }
@@ -183,6 +200,8 @@ impl Error {
             Self::Internal(_) => ErrorKind::Internal,
             Self::NoRoom { .. } => ErrorKind::NoSpace,
             Self::Unfinished { source, .. } | Self::Unproven { source, .. } => source.kind(),
+            Self::Offsite { kind, .. } => *kind,
+            Self::Pushing(_) => ErrorKind::InProgress,
             Self::Io { source, .. } => match source.kind() {
                 io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => ErrorKind::NotFound,
                 io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
@@ -285,6 +304,8 @@ mod tests {
             ErrorKind::NoSpace,
             ErrorKind::Usage,
             ErrorKind::Database,
+            ErrorKind::Unreachable,
+            ErrorKind::Store,
             ErrorKind::Io,
             ErrorKind::Internal,
         ] {

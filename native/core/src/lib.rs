@@ -15,6 +15,7 @@ pub mod error;
 pub mod hash;
 pub mod list;
 pub mod nightly;
+pub mod offsite;
 mod part_reader;
 pub mod priority;
 pub mod progress;

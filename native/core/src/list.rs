@@ -40,16 +40,20 @@ pub fn run(folder: &Path) -> Result<Listing> {
     let (entries, refused) = Catalog::load(folder)?.entries();
     let backups = entries
         .into_iter()
-        .map(|entry| listed(folder, entry))
+        .map(|entry| {
+            listed(entry, |part| {
+                let metadata = folder.join(part.file.as_str()).metadata().ok()?;
+                metadata.is_file().then_some(metadata.len())
+            })
+        })
         .collect();
     Ok(Listing { backups, refused })
 }
 
-fn listed(folder: &Path, entry: Entry) -> Listed {
+/// A backup whose files are as long as `found` says, those that are there.
+pub(crate) fn listed(entry: Entry, found: impl Fn(&StoredPart) -> Option<u64>) -> Listed {
     let length = |part: &StoredPart| {
-        let metadata = folder.join(part.file.as_str()).metadata().ok()?;
-        let fits = metadata.is_file() && part.size.is_none_or(|size| size == metadata.len());
-        fits.then_some(metadata.len())
+        found(part).filter(|length| part.size.is_none_or(|size| size == *length))
     };
     let lengths: Vec<(Part, PartName, Option<u64>)> = entry
         .parts()

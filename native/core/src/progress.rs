@@ -25,6 +25,10 @@ pub enum Phase {
     Load,
     /// Moving unpacked files into their place.
     Place,
+    /// Uploading to the offsite store.
+    Upload,
+    /// Downloading from it.
+    Download,
     /// Encrypting a single file.
     Encrypt,
     /// Decrypting a single file.

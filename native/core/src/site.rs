@@ -1,6 +1,7 @@
 //! What to back up: the request, as the CLI reads it from `site.toml` and Erlang sends it as a map.
 
 use crate::error::{Error, Result};
+use crate::offsite::Offsite;
 use crate::revisions::Retention;
 use crate::secret::{Password, Secret};
 pub use jiff::tz::TimeZone;
@@ -38,6 +39,9 @@ pub struct Site {
     /// How long revisions of pages are kept. Else as long as the manual says.
     #[serde(default)]
     pub revisions: Retention,
+    /// Where copies of the backups go.
+    #[serde(default)]
+    pub offsite: Option<Offsite>,
 }
 
 /// How to reach the database of a site.
@@ -195,6 +199,7 @@ impl Site {
         let database = self.database.as_ref();
         database.is_some_and(|database| database.password.is_some())
             || matches!(self.encryption, Some(Encryption::Password(_)))
+            || self.offsite.is_some()
     }
 
     /// The time zone that decides which day it is.

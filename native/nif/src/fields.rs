@@ -92,6 +92,7 @@ fn plain(expected: &str) -> &str {
         "a date string" => "a date, {Year, Month, Day}",
         "a sequence" => "a list",
         "u16" => "a whole number from 0 to 65535",
+        "u32" => "a whole number from 0 to 4294967295",
         other if other.starts_with("struct ") => "a map",
         other => other,
     }

@@ -9,11 +9,13 @@
 mod fields;
 mod guard;
 mod job;
+mod offsite;
 mod reply;
 mod request;
 
 use crate::guard::guarded;
 use crate::job::{Job, start};
+use crate::offsite::{OffsiteRequest, pull_options, push_options};
 use crate::reply::{Done, Reply, failed};
 use crate::request::{
     DueRequest, FileRequest, PruneRequest, Request, RestoreOptions, StoreRequest, VerifyOptions,
@@ -25,7 +27,9 @@ use zbackup_core::catalog::Status;
 use zbackup_core::error::{Error, Result};
 use zbackup_core::schedule::TimeOfDay;
 use zbackup_core::site::time_zone;
-use zbackup_core::{backup, diff, list, nightly, restore, revisions, stream, verify};
+use zbackup_core::{
+    backup, diff, list, nightly, offsite as copies, restore, revisions, stream, verify,
+};
 
 rustler::init!("zbackup_nif");
 
@@ -98,6 +102,44 @@ fn start_settle<'a>(env: Env<'a>, request: Term<'a>) -> Term<'a> {
         let Request { source, .. } = Request::decode(request)?;
         start(env, move |monitor| {
             restore::settle(&source.site()?, monitor).map(Done::Settled)
+        })
+    })
+}
+
+/// Starts to upload the backups that are not in the store yet.
+#[rustler::nif(name = "push")]
+fn start_push<'a>(env: Env<'a>, request: Term<'a>, options: Term<'a>) -> Term<'a> {
+    started(env, || {
+        let request = OffsiteRequest::decode(request)?;
+        let options = push_options(options)?;
+        start(env, move |monitor| {
+            let (folder, store, _) = request.open()?;
+            copies::push(&folder, &store, &options, monitor).map(Done::Pushed)
+        })
+    })
+}
+
+/// Starts to download the backups of the store that are not here.
+#[rustler::nif(name = "pull")]
+fn start_pull<'a>(env: Env<'a>, request: Term<'a>, options: Term<'a>) -> Term<'a> {
+    started(env, || {
+        let request = OffsiteRequest::decode(request)?;
+        let options = pull_options(options)?;
+        start(env, move |monitor| {
+            let (folder, store, password) = request.open()?;
+            copies::pull(&folder, &store, &options(password), monitor).map(Done::Pulled)
+        })
+    })
+}
+
+/// Starts to list the backups in the store.
+#[rustler::nif(name = "list_offsite")]
+fn start_list_offsite<'a>(env: Env<'a>, request: Term<'a>) -> Term<'a> {
+    started(env, || {
+        let request = OffsiteRequest::decode(request)?;
+        start(env, move |monitor| {
+            let (_, store, _) = request.open()?;
+            copies::list(&store, monitor).map(Done::Listed)
         })
     })
 }

@@ -5,12 +5,15 @@ use rustler::{Atom, Encoder, Env, Term};
 use std::path::{Path, PathBuf};
 use zbackup_core::archive::{Contents, Skipped};
 use zbackup_core::backup::{Made, Report};
-use zbackup_core::catalog::{Entry, Failure, Part, Refused, Status, StoredPart, Verification};
+use zbackup_core::catalog::{
+    BackupName, Entry, Failure, Part, Refused, Status, StoredPart, Verification,
+};
 use zbackup_core::database::TableRows;
 use zbackup_core::diff::{Change, Piece};
 use zbackup_core::error::Error;
 use zbackup_core::list::{Listed, Listing};
 use zbackup_core::nightly::Nightly;
+use zbackup_core::offsite::{Newest, Problem, Pulled, PulledBackup, Pushed, PushedBackup};
 use zbackup_core::progress::{Phase, Snapshot};
 use zbackup_core::restore::{self, Restored, Settled};
 use zbackup_core::revisions::{Pruned, PrunedRule};
@@ -24,6 +27,9 @@ pub(crate) enum Done {
     Verified(Vec<Verified>),
     Restored(Box<restore::Report>),
     Settled(Option<Settled>),
+    Pushed(Pushed),
+    Pulled(Pulled),
+    Listed(Listing),
     Encrypted(PathBuf),
     Decrypted(Opened),
     Pruned(Pruned),
@@ -89,6 +95,9 @@ impl Reply for Done {
             Self::Pruned(pruned) => pruned.reply(env),
             Self::Restored(report) => report.reply(env),
             Self::Settled(settled) => map(env, &[("settled", option(env, settled.as_ref()))]),
+            Self::Pushed(pushed) => pushed.reply(env),
+            Self::Pulled(pulled) => pulled.reply(env),
+            Self::Listed(listing) => listing.reply(env),
             Self::Encrypted(output) => map(env, &[("output", path(env, output))]),
             Self::Decrypted(opened) => map(
                 env,
@@ -127,6 +136,8 @@ impl Reply for Phase {
                 Self::Unpack => "unpack",
                 Self::Load => "load",
                 Self::Place => "place",
+                Self::Upload => "upload",
+                Self::Download => "download",
                 Self::Encrypt => "encrypt",
                 Self::Decrypt => "decrypt",
                 _ => "other",
@@ -536,6 +547,133 @@ impl Reply for Piece {
         };
         (atom(env, change), self.text.as_str()).encode(env)
     }
+}
+
+impl Reply for Pushed {
+    fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
+        let Self {
+            store,
+            uploaded,
+            already,
+            removed,
+            problems,
+            warnings,
+        } = self;
+        map(
+            env,
+            &[
+                ("store", store.encode(env)),
+                ("uploaded", uploaded.reply(env)),
+                ("already", texts(env, already)),
+                ("removed", removed.encode(env)),
+                ("problems", problems.reply(env)),
+                ("warnings", warnings.encode(env)),
+            ],
+        )
+    }
+}
+
+impl Reply for PushedBackup {
+    fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
+        let Self {
+            name,
+            timestamp,
+            bytes,
+        } = self;
+        map(
+            env,
+            &[
+                ("name", name.as_str().encode(env)),
+                ("timestamp", timestamp.encode(env)),
+                ("bytes", bytes.encode(env)),
+            ],
+        )
+    }
+}
+
+impl Reply for Pulled {
+    fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
+        let Self {
+            store,
+            pulled,
+            already,
+            problems,
+            warnings,
+            newest,
+        } = self;
+        map(
+            env,
+            &[
+                ("store", store.encode(env)),
+                ("pulled", pulled.reply(env)),
+                ("already", texts(env, already)),
+                ("problems", problems.reply(env)),
+                ("warnings", warnings.encode(env)),
+                ("newest", option(env, newest.as_ref())),
+            ],
+        )
+    }
+}
+
+impl Reply for PulledBackup {
+    fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
+        let Self {
+            name,
+            timestamp,
+            bytes,
+            is_proven,
+            notes,
+        } = self;
+        map(
+            env,
+            &[
+                ("name", name.as_str().encode(env)),
+                ("timestamp", timestamp.encode(env)),
+                ("bytes", bytes.encode(env)),
+                ("is_proven", is_proven.encode(env)),
+                ("notes", notes.encode(env)),
+            ],
+        )
+    }
+}
+
+impl Reply for Newest {
+    fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
+        let Self {
+            name,
+            timestamp,
+            is_proven,
+            is_new,
+        } = self;
+        map(
+            env,
+            &[
+                ("name", name.as_str().encode(env)),
+                ("timestamp", timestamp.encode(env)),
+                ("is_proven", is_proven.encode(env)),
+                ("is_new", is_new.encode(env)),
+            ],
+        )
+    }
+}
+
+impl Reply for Problem {
+    fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
+        let Self { name, kind, reason } = self;
+        map(
+            env,
+            &[
+                ("name", name.encode(env)),
+                ("kind", atom(env, kind.name())),
+                ("reason", reason.encode(env)),
+            ],
+        )
+    }
+}
+
+fn texts<'a>(env: Env<'a>, names: &[BackupName]) -> Term<'a> {
+    let names: Vec<&str> = names.iter().map(BackupName::as_str).collect();
+    names.encode(env)
 }
 
 impl Reply for Encryption {

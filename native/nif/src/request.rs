@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use zbackup_core::backup::Options;
 use zbackup_core::catalog::Status;
 use zbackup_core::error::{Error, Result};
+use zbackup_core::offsite::Offsite;
 use zbackup_core::restore::Piece;
 use zbackup_core::revisions::{self, Retention};
 use zbackup_core::secret::Password;
@@ -133,6 +134,9 @@ pub(crate) struct Store {
     backup_dir: PathBuf,
     #[serde(default)]
     encryption: Option<Encryption>,
+    /// What other requests need of the same map.
+    #[serde(default, rename = "offsite")]
+    _offsite: Option<Offsite>,
     #[serde(skip)]
     database: Option<Database>,
 }
@@ -244,6 +248,7 @@ impl From<Site> for Store {
         Self {
             backup_dir: site.backup_dir,
             encryption: site.encryption,
+            _offsite: None,
             database: site.database,
         }
     }
@@ -275,13 +280,19 @@ pub(crate) fn names(term: Term<'_>) -> Result<Vec<String>> {
     Vec::deserialize(Value::new(term)).map_err(|error| wrong(error.within("names")))
 }
 
+/// What a request says of what a site is. The same request can be used for a backup: all of it must be
+/// right.
+pub(crate) fn of_site(term: Term<'_>) -> Result<Fields<'_>> {
+    split(term).map(|(_, site)| site)
+}
+
 fn split(term: Term<'_>) -> Result<(Choices, Fields<'_>)> {
     let (choices, site) = fields(term)?.partition(&["database_only", "day", "prove"]);
     Ok((choices.read().map_err(wrong)?, site))
 }
 
 /// The path of a `site.toml`, when the request consists of one.
-fn config(fields: &Fields<'_>) -> Result<Option<PathBuf>> {
+pub(crate) fn config(fields: &Fields<'_>) -> Result<Option<PathBuf>> {
     if !fields.has("config") {
         return Ok(None);
     }
@@ -300,6 +311,6 @@ fn fields(term: Term<'_>) -> Result<Fields<'_>> {
 }
 
 #[allow(clippy::needless_pass_by_value)] // for `map_err`
-fn wrong(wrong: Wrong) -> Error {
+pub(crate) fn wrong(wrong: Wrong) -> Error {
     Error::Usage(format!("the request is not right: {wrong}"))
 }

@@ -7,6 +7,8 @@
 )]
 
 pub(crate) mod postgres;
+pub(crate) mod proxy;
+pub(crate) mod store;
 
 use serde_json::Value;
 use std::collections::BTreeMap;

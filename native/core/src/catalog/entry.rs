@@ -45,8 +45,8 @@ fn is_plain(name: &str) -> bool {
 }
 
 /// A part of a backup.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", try_from = "String")]
 pub enum Part {
     /// The dump of the database.
     Database,
@@ -90,6 +90,19 @@ impl Part {
         match self {
             Self::Database => ".sql.gz",
             Self::Config | Self::Files => ".tar.gz",
+        }
+    }
+}
+
+impl TryFrom<String> for Part {
+    type Error = &'static str;
+
+    fn try_from(name: String) -> Result<Self, Self::Error> {
+        match name.as_str() {
+            "database" => Ok(Self::Database),
+            "config" => Ok(Self::Config),
+            "files" => Ok(Self::Files),
+            _ => Err("the parts of a backup are database, config and files"),
         }
     }
 }

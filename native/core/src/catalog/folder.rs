@@ -6,9 +6,10 @@
 //! Renaming and removing can be done again from the start as often as it takes, and whoever opens the
 //! folder next does so. Without a `commit.json`, what is staged was not finished and goes.
 
-use super::{Catalog, Entry, FILE_NAME, PartName, retention};
+use super::{BackupName, Catalog, Entry, FILE_NAME, PartName, retention};
 use crate::durable::{NO_LINK, open_file, sync_folder, write_synced};
 use crate::error::{self, Error, Result};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::cell::Cell;
@@ -148,7 +149,8 @@ impl BackupFolder {
     ) -> Result<Vec<String>> {
         let before = catalog.get(&entry.name);
         let name = entry.name.clone();
-        let now = entry.timestamp;
+        // Its time may be one that somebody else wrote: it makes nothing older than it is.
+        let now = entry.timestamp.min(Timestamp::now().as_second());
         let has_files = entry.files.is_some();
         let mut aside = Vec::new();
         if catalog.entries().0.is_empty() {
@@ -198,6 +200,30 @@ impl BackupFolder {
     /// `Io`, as of a commit.
     pub fn amend(&self, catalog: &Catalog) -> Result<()> {
         self.decide(catalog, Vec::new(), Vec::new())
+    }
+
+    /// Notes in the list that backups are in the offsite store: those that are still of the time that is
+    /// given with their name.
+    ///
+    /// # Errors
+    /// `Io`; `Damaged` when there is no list.
+    pub fn set_uploaded(&self, backups: &[(BackupName, i64)]) -> Result<()> {
+        let mut catalog = Catalog::read(&self.path)?;
+        let mut is_changed = false;
+        for (name, timestamp) in backups {
+            let entry = catalog
+                .get(name)
+                .filter(|entry| entry.timestamp == *timestamp && !entry.is_filestore_uploaded);
+            if let Some(mut entry) = entry {
+                entry.is_filestore_uploaded = true;
+                catalog.set(entry)?;
+                is_changed = true;
+            }
+        }
+        if !is_changed {
+            return Ok(());
+        }
+        self.amend(&catalog)
     }
 
     /// Decides on a new list, on files from the staging folder to their places, and on what is to go

@@ -113,6 +113,14 @@ impl Catalog {
         }
     }
 
+    /// Whether any entry, also one that cannot be used, says something of a file of this name.
+    pub(crate) fn mentions(&self, file: &str) -> bool {
+        let quoted = serde_json::Value::from(file).to_string();
+        self.entries
+            .iter()
+            .any(|(_, raw)| raw.get().contains(&quoted))
+    }
+
     /// Says of the backup `name` that was made at `timestamp` what its proof came to. Whether that
     /// backup is still there.
     ///
@@ -153,7 +161,7 @@ impl Catalog {
     }
 
     /// Puts an entry in the place of the one of its name.
-    fn set(&mut self, entry: Entry) -> Result<()> {
+    pub(crate) fn set(&mut self, entry: Entry) -> Result<()> {
         let name = entry.name.to_string();
         let json = EntryJson::from(entry);
         let raw = serde_json::value::to_raw_value(&json)

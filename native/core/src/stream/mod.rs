@@ -14,6 +14,7 @@ mod z2;
 
 pub use file::{Opened, decrypt_file, decrypted_name, encrypt_file};
 pub use gzip::Effort;
+pub(crate) use read::seems;
 pub use read::{Encryption, StoredReader};
 pub use write::{Stored, StreamWriter};
 pub use z2::{Context, Sealer};

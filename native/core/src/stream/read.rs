@@ -195,11 +195,22 @@ impl Drop for StoredReader {
 
 /// Whether a file begins as an encrypted one.
 pub(super) fn is_sealed(path: &Path) -> Result<bool> {
+    Ok(seems(path)? != Encryption::None)
+}
+
+/// How a file is encrypted, by its first bytes.
+pub(crate) fn seems(path: &Path) -> Result<Encryption> {
     let mut magic = Vec::new();
     open_file(path)
         .and_then(|file| file.take(2).read_to_end(&mut magic))
         .map_err(Error::io("cannot read", path))?;
-    Ok(magic == z1::MAGIC || magic == z2::MAGIC)
+    Ok(if magic == z1::MAGIC {
+        Encryption::Z1
+    } else if magic == z2::MAGIC {
+        Encryption::Z2
+    } else {
+        Encryption::None
+    })
 }
 
 fn needed<'a>(password: Option<&'a Password>, path: &Path) -> Result<&'a Password> {

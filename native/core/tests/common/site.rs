@@ -38,6 +38,7 @@ pub(crate) fn site(scratch: &Scratch) -> Site {
         database: None,
         encryption: None,
         revisions: Default::default(),
+        offsite: None,
     }
 }
 

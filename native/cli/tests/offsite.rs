@@ -1,0 +1,939 @@
+//! Copies in an object store: what goes there comes back, whatever happens on the way.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod common;
+
+use common::proxy::{Fault, Proxy};
+use common::store::{Store, certificate, env};
+use common::{PATIENCE, Running, SOON, Site, noise, run, sh, tree, until, write};
+use serde_json::json;
+use std::fs;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// More than two parts of an upload.
+const BIG: usize = 20 << 20;
+
+/// A site whose media take more than one part, and its store behind a proxy.
+fn behind(more: &str) -> (Store, Proxy, Site) {
+    let store = Store::new();
+    let proxy = Proxy::new(&env("ENDPOINT"));
+    let mut site = Site::new();
+    store.give_with(&mut site, &proxy.endpoint(), more);
+    write(&site.path("media/big"), noise(BIG, 3));
+    (store, proxy, site)
+}
+
+/// The same place in a new folder: another machine.
+fn elsewhere(store: &Store) -> Site {
+    let site = store.site();
+    assert!(!site.backups().exists());
+    site
+}
+
+#[test]
+fn what_is_pushed_is_pulled_byte_for_byte() {
+    for is_encrypted in [false, true] {
+        let store = Store::new();
+        let mut site = store.site();
+        write(&site.path("media/big"), noise(BIG, 1));
+        site.encrypt(is_encrypted);
+        let name = site.backup();
+        assert_eq!(site.catalog()[&name]["is_filestore_uploaded"], false);
+        let before = fs::read(site.part(&name, "files")).unwrap();
+
+        let pushed = site.run("push --json").good().json();
+        assert_eq!(pushed["uploaded"][0]["name"], name.as_str(), "{pushed}");
+        assert_eq!(pushed["problems"], json!([]));
+        store.is_copy_of(&site);
+        assert_eq!(store.uploads(), [""; 0]);
+        assert_eq!(site.catalog()[&name]["is_filestore_uploaded"], true);
+        assert_eq!(store.list(), site.catalog());
+        assert_eq!(fs::read(site.part(&name, "files")).unwrap(), before);
+        let file = site.part(&name, "files");
+        let head = store.head(file.file_name().unwrap().to_str().unwrap());
+        let hash = format!("x-amz-meta-sha256: {}", common::sha256(&file));
+        assert!(head.contains(&hash), "{head}");
+
+        let again = site.run("push --json").good().json();
+        assert_eq!(again["uploaded"], json!([]));
+        assert_eq!(again["already"], json!([name]));
+
+        let mut other = elsewhere(&store);
+        other.encrypt(is_encrypted);
+        let listed = other.run("list --offsite").good();
+        assert!(listed.stdout.contains(&name), "{listed:?}");
+        assert!(!other.backups().exists());
+        let pulled = other.run("pull --json").good().json();
+        assert_eq!(pulled["newest"]["name"], name.as_str());
+        assert_eq!(pulled["newest"]["is_proven"], true);
+        assert_eq!(pulled["newest"]["is_new"], true);
+        common::assert_same(&tree(&other.backups()), &tree(&site.backups()));
+        other.run("verify").good();
+        let again = other.run("pull --json").good().json();
+        assert_eq!(again["pulled"], json!([]));
+        assert_eq!(again["newest"]["is_new"], false);
+    }
+}
+
+#[test]
+fn the_newest_goes_first_and_its_files_before_the_list() {
+    let (store, proxy, site) = behind("");
+    // Of some other day, and so older.
+    let old = site.backup();
+    site.edit_catalog(|catalog| {
+        let mut entry = catalog[&old].take();
+        for (key, part) in [
+            ("database", ".sql.gz"),
+            ("files", ".tar.gz"),
+            ("config_files", ".tar.gz"),
+        ] {
+            if !entry[key].is_null() {
+                let start = if key == "config_files" { "config-" } else { "" };
+                let from = entry[key].as_str().unwrap().to_owned();
+                entry[key] = format!("{start}site-w9{part}").into();
+                fs::rename(
+                    site.backups().join(from),
+                    site.backups().join(entry[key].as_str().unwrap()),
+                )
+                .unwrap();
+            }
+        }
+        entry["timestamp"] = (entry["timestamp"].as_i64().unwrap() - 86400).into();
+        *catalog = json!({"site-w9": entry});
+    });
+    let new = site.backup();
+    site.run("push").good();
+    let requests = proxy.requests();
+    let at = |what: &str, name: &str| {
+        let is_it = |request: &&String| request.starts_with(what) && request.contains(name);
+        requests
+            .iter()
+            .rposition(|request| is_it(&request))
+            .unwrap()
+    };
+    let first_list = requests
+        .iter()
+        .position(|request| request.starts_with("PUT ") && request.contains("backup.json"))
+        .unwrap();
+    let new_file = format!("/{new}.tar.gz?uploadId");
+    assert!(at("POST", &new_file) < first_list, "{requests:#?}");
+    assert!(at("POST", &format!("/config-{new}.tar.gz?uploadId")) < first_list);
+    let old_begins = requests
+        .iter()
+        .position(|request| request.starts_with("PUT") && request.contains("site-w9.tar.gz"))
+        .unwrap();
+    assert!(first_list < old_begins, "{requests:#?}");
+    assert!(at("POST", "/site-w9.tar.gz?uploadId") < at("PUT", "backup.json"));
+    store.is_copy_of(&site);
+}
+
+#[test]
+fn files_that_were_replaced_are_removed_and_those_of_others_are_not() {
+    let store = Store::new();
+    let mut site = store.site();
+    let name = site.backup();
+    store.put("other.tar.gz", "of others");
+    store.put(
+        "backup.json",
+        r#"{"other": {"timestamp": 1, "files": "other.tar.gz", "odd": [1, {"x": null}]}, "junk": 7}"#,
+    );
+    site.run("push").good();
+    site.encrypt(true);
+    std::thread::sleep(Duration::from_millis(1100));
+    assert_eq!(site.backup(), name);
+    let said = site.run("push").good();
+    assert!(
+        said.stdout.contains(&format!("{name}.tar.gz was replaced")),
+        "{said:?}"
+    );
+    let mut names: Vec<String> = store.names().into_iter().collect();
+    names.sort();
+    let mut expected = vec![
+        "backup.json".to_owned(),
+        format!("config-{name}.tar.gz.enc"),
+        "other.tar.gz".to_owned(),
+        format!("{name}.tar.gz.enc"),
+    ];
+    expected.sort();
+    assert_eq!(names, expected);
+    let list = store.list();
+    assert_eq!(list["other"]["odd"], json!([1, {"x": null}]));
+    assert_eq!(list["junk"], 7);
+    assert_eq!(list[&name]["is_encrypted"], true);
+}
+
+#[test]
+fn two_machines_that_push_at_once_lose_nothing() {
+    let store = Store::new();
+    for round in 0..3 {
+        let sites: Vec<Site> = (0..4)
+            .map(|number| {
+                let mut site = store.site();
+                site.set("site", &format!("\"s{round}{number}\""));
+                site
+            })
+            .collect();
+        let names: Vec<String> = sites.iter().map(Site::backup).collect();
+        let running: Vec<Running> = sites
+            .iter()
+            .map(|site| Running::start(&mut site.zbackup("push")))
+            .collect();
+        for running in running {
+            running.wait(PATIENCE).good();
+        }
+        let list = store.list();
+        for name in names {
+            assert!(list[&name].is_object(), "{name} is lost: {list}");
+        }
+    }
+}
+
+#[test]
+fn a_newer_backup_of_the_same_name_is_not_overwritten() {
+    let store = Store::new();
+    let site = store.site();
+    let name = site.backup();
+    site.run("push").good();
+    store.edit_list(|list| list[&name]["timestamp"] = (common::now() + 1000).into());
+    let there = store.get(&format!("{name}.tar.gz"));
+    std::thread::sleep(Duration::from_millis(1100));
+    site.backup();
+    site.run("push").expect(1, &["newer", &name]);
+    assert!(store.get(&format!("{name}.tar.gz")) == there);
+}
+
+#[test]
+fn a_list_that_was_not_written_is_written_by_the_next_push() {
+    let (store, proxy, site) = behind("");
+    let name = site.backup();
+    site.run("push").good();
+    let old = store.list();
+    std::thread::sleep(Duration::from_millis(1100));
+    write(&site.path("media/new"), "new");
+    site.backup();
+    site.run("push").good();
+    // As if it had been killed between the files and the list.
+    store.put("backup.json", old.to_string());
+    site.edit_catalog(|catalog| catalog[&name]["is_filestore_uploaded"] = false.into());
+    let other = elsewhere(&store);
+    other.run("pull").expect(4, &["not copied", "of another"]);
+    assert!(!other.backups().join("backup.json").exists());
+    proxy.requests();
+    site.run("push").good();
+    let requests = proxy.requests();
+    assert!(
+        !requests
+            .iter()
+            .any(|request| request.contains("partNumber")),
+        "{requests:#?}"
+    );
+    assert_eq!(store.list(), site.catalog());
+    other.run("pull").good();
+}
+
+#[test]
+fn an_interrupt_takes_back_what_was_uploaded() {
+    for signal in ["INT", "TERM"] {
+        let (store, proxy, site) = behind("");
+        site.backup();
+        let kept = site.kept();
+        proxy.set(Fault::Slow(Duration::from_millis(30)));
+        let running = Running::start(&mut site.zbackup("push"));
+        until("a part is on its way", || {
+            proxy
+                .requests()
+                .iter()
+                .any(|request| request.contains("partNumber"))
+        });
+        std::thread::sleep(Duration::from_millis(300));
+        running.signal(signal);
+        proxy.set(Fault::None);
+        running.wait(SOON * 3).expect(1, &["cancelled"]);
+        assert_eq!(store.uploads(), [""; 0]);
+        assert!(store.names().is_empty());
+        kept.check();
+    }
+}
+
+#[test]
+fn a_push_goes_on_where_a_killed_one_stopped() {
+    let (store, proxy, site) = behind("");
+    site.backup();
+    proxy.set(Fault::Slow(Duration::from_millis(4)));
+    let running = Running::start(&mut site.zbackup("push"));
+    let journal = || {
+        let file = fs::read_dir(site.backups()).unwrap().find_map(|entry| {
+            let path = entry.unwrap().path();
+            path.to_str()
+                .unwrap()
+                .contains("backup.json.upload")
+                .then_some(path)
+        });
+        file.map_or_else(String::new, |file| fs::read_to_string(file).unwrap())
+    };
+    let of_big = |line: &&str| line.contains("\"number\":1");
+    until("a part has arrived", || {
+        journal().lines().any(|line| of_big(&line))
+    });
+    running.signal("KILL");
+    running.wait(SOON);
+    assert!(!store.uploads().is_empty());
+    proxy.set(Fault::None);
+    proxy.requests();
+    site.run("push").good();
+    let parts = proxy
+        .requests()
+        .iter()
+        .filter(|request| request.contains("partNumber"))
+        .count();
+    assert!(parts < 3, "{parts} parts were sent again");
+    assert_eq!(store.uploads(), [""; 0]);
+    store.is_copy_of(&site);
+}
+
+#[test]
+fn what_a_killed_push_left_of_an_older_backup_is_taken_back() {
+    let (store, proxy, site) = behind("");
+    site.backup();
+    proxy.set(Fault::Slow(Duration::from_millis(30)));
+    let running = Running::start(&mut site.zbackup("push"));
+    until("it has begun", || !store.uploads().is_empty());
+    running.signal("KILL");
+    running.wait(SOON);
+    proxy.set(Fault::None);
+    std::thread::sleep(Duration::from_millis(1100));
+    write(&site.path("media/big"), noise(BIG, 4));
+    site.backup();
+    site.run("push").good();
+    assert_eq!(store.uploads(), [""; 0]);
+    store.is_copy_of(&site);
+}
+
+#[test]
+fn an_upload_whose_name_nobody_heard_is_taken_back() {
+    let (store, proxy, site) = behind("");
+    site.backup();
+    proxy.set(Fault::LoseAfter {
+        words: "?uploads",
+        is_lost: false,
+    });
+    let running = Running::start(&mut site.zbackup("push"));
+    until("it has begun", || !store.uploads().is_empty());
+    running.signal("KILL");
+    running.wait(SOON);
+    proxy.set(Fault::None);
+    site.run("push").good();
+    assert_eq!(store.uploads(), [""; 0]);
+    store.is_copy_of(&site);
+}
+
+#[test]
+fn one_push_at_a_time() {
+    let (_store, proxy, site) = behind("");
+    site.backup();
+    proxy.set(Fault::Slow(Duration::from_millis(30)));
+    let running = Running::start(&mut site.zbackup("push"));
+    until("it has begun", || {
+        proxy
+            .requests()
+            .iter()
+            .any(|request| request.contains("partNumber"))
+    });
+    site.run("push").expect(1, &["being uploaded already"]);
+    // But a backup is not kept waiting.
+    site.backup();
+    proxy.set(Fault::None);
+    running.wait(PATIENCE).good();
+}
+
+#[test]
+fn a_backup_that_is_being_made_does_not_keep_the_others_here() {
+    let (mut site, running) = common::busy();
+    let store = Store::new();
+    store.give(&mut site, &env("ENDPOINT"));
+    let said = site
+        .run("push")
+        .expect(0, &["uploaded", "the next push notes it"]);
+    assert!(said.stdout.contains("uploaded"));
+    assert!(store.names().contains("backup.json"));
+    running.signal("INT");
+    running.wait(SOON);
+    site.run("push").good().without(&["warning"]);
+    let catalog = site.catalog();
+    let (_, entry) = catalog.as_object().unwrap().iter().next().unwrap();
+    assert_eq!(entry["is_filestore_uploaded"], true);
+}
+
+#[test]
+fn a_way_that_cuts_delays_and_fails_for_a_while_is_no_way_to_fail() {
+    let answer = |status: &str, code: &str| Fault::Answer {
+        status: status.into(),
+        body: format!("<Error><Code>{code}</Code><Message>later</Message></Error>"),
+        times: 6,
+    };
+    for fault in [
+        Fault::Cut {
+            after: 3 << 20,
+            times: 5,
+        },
+        Fault::Cut {
+            after: 100,
+            times: 3,
+        },
+        Fault::CutDown {
+            after: 10,
+            times: 4,
+        },
+        Fault::Slow(Duration::from_millis(2)),
+        answer("503 Slow Down", "SlowDown"),
+        answer("500 Internal Server Error", "InternalError"),
+        answer("429 Too Many Requests", "TooManyRequests"),
+    ] {
+        let (store, proxy, site) = behind("");
+        site.backup();
+        proxy.set(fault.clone());
+        let ran = Running::start(&mut site.zbackup("push")).wait(PATIENCE);
+        assert_eq!(ran.status.code(), Some(0), "{fault:?}: {ran:#?}");
+        if !matches!(fault, Fault::Slow(_)) {
+            assert_ne!(proxy.fault(), fault, "it did not happen");
+        }
+        store.is_copy_of(&site);
+        assert_eq!(store.uploads(), [""; 0]);
+    }
+}
+
+#[test]
+fn a_download_goes_on_after_a_cut() {
+    let (store, proxy, site) = behind("");
+    site.backup();
+    site.run("push").good();
+    for fault in [
+        Fault::CutDown {
+            after: 3 << 20,
+            times: 4,
+        },
+        Fault::CutDown {
+            after: 10,
+            times: 4,
+        },
+        Fault::Slow(Duration::from_millis(1)),
+    ] {
+        let mut other = elsewhere(&store);
+        store.give(&mut other, &proxy.endpoint());
+        proxy.set(fault);
+        other.run("pull").good();
+        common::assert_same(&tree(&other.backups()), &tree(&site.backups()));
+    }
+}
+
+#[test]
+fn what_changes_on_the_way_up_is_sent_again() {
+    let (store, proxy, site) = behind("");
+    site.backup();
+    proxy.set(Fault::ChangeUp { times: 3 });
+    site.run("push").good();
+    assert_eq!(proxy.fault(), Fault::ChangeUp { times: 0 });
+    store.is_copy_of(&site);
+}
+
+#[test]
+fn what_changes_all_the_time_on_the_way_up_is_not_listed() {
+    let (store, proxy, site) = behind(", patience = 2");
+    let name = site.backup();
+    proxy.set(Fault::ChangeUp { times: u32::MAX });
+    let ran = Running::start(&mut site.zbackup("push")).wait(PATIENCE);
+    assert_ne!(ran.status.code(), Some(0), "{ran:#?}");
+    assert!(!store.names().contains("backup.json"));
+    assert_eq!(store.uploads(), [""; 0]);
+    assert_eq!(site.catalog()[&name]["is_filestore_uploaded"], false);
+}
+
+#[test]
+fn what_changes_on_the_way_down_is_refused_and_not_kept() {
+    let (store, proxy, site) = behind("");
+    site.backup();
+    site.run("push").good();
+    let mut other = elsewhere(&store);
+    store.give(&mut other, &proxy.endpoint());
+    proxy.set(Fault::ChangeDown { times: 1 });
+    other.run("pull").expect(4, &["was changed"]);
+    assert!(
+        tree(&other.backups()).is_empty(),
+        "{:?}",
+        tree(&other.backups()).keys()
+    );
+    other.run("pull").good();
+}
+
+#[test]
+fn an_older_backup_of_another_night_is_noticed() {
+    let store = Store::new();
+    let site = store.site();
+    let name = site.backup();
+    site.run("push").good();
+    let old = store.get(&format!("{name}.tar.gz"));
+    std::thread::sleep(Duration::from_millis(1100));
+    write(&site.path("media/2026/11/photo.jpg"), noise(300_000, 8));
+    site.backup();
+    site.run("push").good();
+    store.put(&format!("{name}.tar.gz"), &old);
+    let other = elsewhere(&store);
+    other.run("pull").expect(4, &["another"]);
+    assert!(tree(&other.backups()).is_empty());
+    // The next push sees that as well, and mends it.
+    site.run("push").good();
+    store.is_copy_of(&site);
+    other.run("pull").good();
+}
+
+#[test]
+fn a_store_that_was_set_back_is_told() {
+    let store = Store::new();
+    let site = store.site();
+    site.backup();
+    site.run("push").good();
+    let old = store.list();
+    std::thread::sleep(Duration::from_millis(1100));
+    site.backup();
+    site.run("push").good();
+    let other = elsewhere(&store);
+    other.run("pull").good();
+    let kept = tree(&other.backups());
+    store.put("backup.json", old.to_string());
+    other
+        .run("pull")
+        .expect(1, &["set back", "newer, and is kept"]);
+    common::assert_same(&tree(&other.backups()), &kept);
+    store.put("backup.json", "{}");
+    other.run("pull").expect(0, &["set back"]);
+    common::assert_same(&tree(&other.backups()), &kept);
+}
+
+#[test]
+fn a_list_cannot_name_what_is_not_a_file_of_the_backup() {
+    let store = Store::new();
+    let site = store.site();
+    let name = site.backup();
+    site.run("push").good();
+    let other = elsewhere(&store);
+    other.run("pull").good();
+    let kept = tree(&other.path("."));
+    let entry = |file: &str| json!({"timestamp": common::now(), "files": file, "files_hash": "0".repeat(64)});
+    let list = store.list();
+    for (backup, file) in [
+        ("evil", "../evil.tar.gz"),
+        ("evil", "/tmp/evil.tar.gz"),
+        ("evil", ".staging/evil.tar.gz"),
+        ("../evil", "evil.tar.gz"),
+        ("evil", "backup.json"),
+        // The files of another backup.
+        ("evil", "other.tar.gz"),
+        ("evil", &format!("{name}.tar.gz")),
+        (&format!("config-{name}"), &format!("config-{name}.tar.gz")),
+        (
+            &format!("config-{name}"),
+            &format!("config-{name}.tar.gz.enc"),
+        ),
+    ] {
+        let mut list = list.clone();
+        list[backup] = entry(file);
+        store.put("backup.json", list.to_string());
+        store.put("evil.tar.gz", "evil");
+        let ran = other.run("pull").expect(4, &["not copied"]);
+        assert_eq!(tree(&other.path(".")), kept, "{backup} {file}: {ran:?}");
+    }
+}
+
+#[test]
+fn a_list_that_is_none_or_far_too_long_is_refused() {
+    let store = Store::new();
+    let site = store.site();
+    let name = site.backup();
+    let other = elsewhere(&store);
+    store.put("backup.json", "not JSON");
+    other.run("pull").expect(4, &["not a list of backups"]);
+    let said = site.run("push").expect(0, &["damaged", "kept there as"]);
+    let aside = store
+        .names()
+        .into_iter()
+        .find(|name| name.contains("damaged"));
+    assert_eq!(
+        store.get(&aside.unwrap_or_else(|| panic!("{said:?}"))),
+        b"not JSON"
+    );
+    assert!(store.list()[&name].is_object());
+    store.put(
+        "backup.json",
+        [vec![b' '; 17 << 20], b"{}".to_vec()].concat(),
+    );
+    other.run("pull").expect(4, &["far too long"]);
+    site.run("push").expect(4, &["far too long"]);
+    assert!(!other.backups().exists());
+}
+
+#[test]
+fn a_file_that_is_longer_or_never_ends_is_refused() {
+    let (store, proxy, site) = behind("");
+    let name = site.backup();
+    site.run("push").good();
+    let mut other = elsewhere(&store);
+    store.give(&mut other, &proxy.endpoint());
+    proxy.set(Fault::Endless);
+    let began = Instant::now();
+    other
+        .run("pull")
+        .expect(4, &["more comes than was asked for"]);
+    assert!(began.elapsed() < SOON * 6);
+    proxy.set(Fault::None);
+    let file = format!("{name}.tar.gz");
+    store.put(&file, [store.get(&file), vec![0]].concat());
+    other.run("pull").expect(4, &["not of the length"]);
+    assert!(tree(&other.backups()).is_empty());
+}
+
+#[test]
+fn a_site_with_a_password_takes_no_backup_without() {
+    let store = Store::new();
+    let site = store.site();
+    site.backup();
+    site.run("push").good();
+    let mut other = elsewhere(&store);
+    other.encrypt(true);
+    other.run("pull").expect(4, &["is not encrypted"]);
+    assert!(tree(&other.backups()).is_empty());
+    other.run("pull --allow-unencrypted").good();
+    // Nor one that only says that it is.
+    let name = site.backup();
+    let store = Store::new();
+    let site = {
+        let mut site = site;
+        store.give(&mut site, &env("ENDPOINT"));
+        site
+    };
+    for part in ["files", "config_files"] {
+        let path = site.part(&name, part);
+        let sealed = format!("{}.enc", path.display());
+        fs::rename(&path, &sealed).unwrap();
+        site.edit_catalog(|catalog| {
+            let file = catalog[&name][part].as_str().unwrap().to_owned() + ".enc";
+            catalog[&name][part] = file.into();
+            catalog[&name]["is_encrypted"] = true.into();
+        });
+    }
+    site.run("push").good();
+    let mut other = elsewhere(&store);
+    other.encrypt(true);
+    other
+        .run("pull")
+        .expect(4, &["should be encrypted, and is not"]);
+    assert!(tree(&other.backups()).is_empty());
+}
+
+#[test]
+fn backups_of_zotonics_own_module_are_copied_and_what_is_not_provable_is_told() {
+    let store = Store::new();
+    let mut site = store.site();
+    site.encrypt(true);
+    let folder = site.backups();
+    fs::create_dir_all(&folder).unwrap();
+    let plain = site.path("plain");
+    sh("printf 'hello' | gzip >\"$1\"", &[&plain]).good();
+    common::seal_z1(common::PASSWORD, &plain, &folder.join("site-w0.sql.gz.enc"));
+    let hash = common::sha256(&plain);
+    fs::copy(&plain, folder.join("site-1.sql.gz.enc")).unwrap();
+    common::seal_z1(
+        "another password",
+        &plain,
+        &folder.join("site-1.sql.gz.enc"),
+    );
+    write(
+        &folder.join("backup.json"),
+        json!({
+            "site-w0": {"timestamp": 1_700_000_000, "database": "site-w0.sql.gz.enc",
+                        "database_hash": hash, "is_encrypted": true, "is_filestore_uploaded": false},
+            "site-1": {"timestamp": 1_600_000_000, "database": "site-1.sql.gz.enc",
+                       "database_hash": hash, "is_encrypted": true, "is_filestore_uploaded": false},
+        })
+        .to_string(),
+    );
+    site.run("push").good();
+    store.is_copy_of(&site);
+    assert_eq!(
+        site.run("push --json").good().json()["already"],
+        json!(["site-w0", "site-1"])
+    );
+
+    let mut other = elsewhere(&store);
+    other.encrypt(true);
+    let pulled = other.run("pull --json").good().json();
+    assert_eq!(pulled["pulled"][0]["is_proven"], true, "{pulled}");
+    assert_eq!(pulled["pulled"][1]["is_proven"], false, "{pulled}");
+    assert!(
+        pulled["pulled"][1]["notes"][0]
+            .as_str()
+            .unwrap()
+            .contains("another password")
+    );
+    // Without the password nothing proves either.
+    let other = elsewhere(&store);
+    let ran = other
+        .run("pull")
+        .expect(0, &["NOT proven", "without the password"]);
+    assert_eq!(ran.stdout.matches("NOT proven").count(), 2);
+    // What is in it is something else.
+    sh("printf 'other' | gzip >\"$1\"", &[&plain]).good();
+    let swapped = site.path("swapped");
+    common::seal_z1(common::PASSWORD, &plain, &swapped);
+    store.put("site-w0.sql.gz.enc", fs::read(&swapped).unwrap());
+    let mut other = elsewhere(&store);
+    other.encrypt(true);
+    other.run("pull").expect(4, &["site-w0", "something else"]);
+}
+
+#[test]
+fn only_what_is_new_or_missing_is_downloaded() {
+    let (store, proxy, mut site) = behind("");
+    site.fake_dump(&format!("cat <<'EOF'\n{}EOF", common::DUMP));
+    let name = site.backup();
+    site.run("push").good();
+    let mut other = elsewhere(&store);
+    store.give(&mut other, &proxy.endpoint());
+    other.run("pull recent").good();
+    std::thread::sleep(Duration::from_millis(1100));
+    site.backup_database_only();
+    proxy.requests();
+    site.run("push").good();
+    let is_files = |request: &String| {
+        request.contains(&format!("/{name}.tar.gz")) && request.contains("partNumber")
+    };
+    assert!(!proxy.requests().iter().any(is_files));
+    other.run("pull").good();
+    let got = proxy.requests();
+    let files = format!("GET /{}", env("BUCKET"));
+    let is_files = |request: &&String| {
+        request.starts_with(&files) && request.ends_with(&format!("/{name}.tar.gz"))
+    };
+    assert!(!got.iter().any(|request| is_files(&request)), "{got:#?}");
+    common::assert_same(&tree(&other.backups()), &tree(&site.backups()));
+    // One that is gone comes again, and no other.
+    fs::remove_file(other.backups().join(format!("config-{name}.tar.gz"))).unwrap();
+    proxy.requests();
+    other.run("pull").good();
+    common::assert_same(&tree(&other.backups()), &tree(&site.backups()));
+    other
+        .run("pull nothing")
+        .expect(1, &["no backup named", &name]);
+}
+
+#[test]
+fn a_damaged_backup_stays_here_and_the_others_go() {
+    let store = Store::new();
+    let site = store.site();
+    let name = site.backup();
+    site.edit_catalog(|catalog| {
+        let mut old = catalog[&name].clone();
+        old["timestamp"] = 1_700_000_000.into();
+        old["files"] = "site-w9.tar.gz".into();
+        old.as_object_mut().unwrap().remove("config_files");
+        catalog["site-w9"] = old;
+    });
+    let from = site.part(&name, "files");
+    fs::copy(&from, site.backups().join("site-w9.tar.gz")).unwrap();
+    let mut bytes = fs::read(&from).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&from, bytes).unwrap();
+    site.run("push").expect(
+        4,
+        &["not copied", &name, "its hash is not that of the backup"],
+    );
+    assert!(store.list()["site-w9"].is_object());
+    assert!(store.list()[&name].is_null());
+    assert!(!store.names().contains(&format!("config-{name}.tar.gz")));
+    assert_eq!(store.uploads(), [""; 0]);
+    assert_eq!(site.catalog()["site-w9"]["is_filestore_uploaded"], true);
+    assert_eq!(site.catalog()[&name]["is_filestore_uploaded"], false);
+}
+
+/// The settings of a store, with one of them another.
+fn with(site: &mut Site, url: &str, endpoint: &str, id: &str, secret: &str) {
+    site.set(
+        "offsite",
+        &format!(
+            "{{ url = {url:?}, endpoint = {endpoint:?}, access_key_id = {id:?}, \
+             secret_access_key = {secret:?}, timeout = 2, patience = 2 }}"
+        ),
+    );
+}
+
+#[test]
+fn what_is_wrong_is_said_and_nothing_is_changed() {
+    let store = Store::new();
+    let url = store.url();
+    let (endpoint, https) = (env("ENDPOINT"), env("HTTPS"));
+    let (id, secret) = (env("ACCESS_KEY_ID"), env("SECRET_ACCESS_KEY"));
+    let (reader, reader_secret) = (env("READER_ID"), env("READER_SECRET"));
+    let mut site = Site::new();
+    site.backup();
+    let kept = tree(&site.backups());
+    let closed = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        format!("http://{}", listener.local_addr().unwrap())
+    };
+    let plain = endpoint.replace("http:", "https:");
+    let secure = https.replace("https:", "http:");
+    for (url, endpoint, id, secret, code, words) in [
+        (
+            url.as_str(),
+            endpoint.as_str(),
+            "nobody",
+            secret.as_str(),
+            1,
+            "access_key_id",
+        ),
+        (&url, &endpoint, &id, "wrong", 1, "secret_access_key"),
+        (
+            &url,
+            &endpoint,
+            &reader,
+            &reader_secret,
+            1,
+            "may not do this",
+        ),
+        (
+            "s3://no-such-bucket/x",
+            &endpoint,
+            &id,
+            &secret,
+            1,
+            "make the bucket",
+        ),
+        (&url, &closed, &id, &secret, 1, "cannot be reached"),
+        (
+            &url,
+            "http://no-such-host.invalid",
+            &id,
+            &secret,
+            1,
+            "its name is not known here",
+        ),
+        (&url, &https, &id, &secret, 1, "no secure connection"),
+        (&url, &plain, &id, &secret, 1, "no secure connection"),
+        (&url, &secure, &id, &secret, 1, "https://"),
+        ("nonsense", &endpoint, &id, &secret, 2, "s3://bucket/prefix"),
+    ] {
+        with(&mut site, url, endpoint, id, secret);
+        let ran = site.run("push").expect(code, &[words]);
+        let said = ran.without(&[secret]).said();
+        assert!(!said.contains("panic"), "{said}");
+        common::assert_same(&tree(&site.backups()), &kept);
+    }
+    site.unset("offsite");
+    site.run("push").expect(2, &["[offsite]"]);
+    site.run("pull").expect(2, &["[offsite]"]);
+    site.run("list --offsite").expect(2, &["[offsite]"]);
+}
+
+#[test]
+fn what_a_store_says_is_told_with_advice() {
+    let (_store, proxy, site) = behind(", timeout = 1, patience = 2");
+    site.backup();
+    let kept = tree(&site.backups());
+    for (status, code, words) in [
+        ("403 Forbidden", "RequestTimeTooSkewed", "clocks"),
+        ("403 Forbidden", "AccessDenied", "may not do this"),
+        ("403 Forbidden", "QuotaExceeded", "the store is full"),
+        ("507 Insufficient Storage", "", "the store is full"),
+        ("400 Bad Request", "AuthorizationHeaderMalformed", "region"),
+        ("301 Moved Permanently", "PermanentRedirect", "region"),
+        ("503 Slow Down", "SlowDown", "has no time for us"),
+        ("418 Teapot", "Teapot", "418 Teapot"),
+        ("200 OK", "Nonsense", "s3://"),
+    ] {
+        proxy.set(Fault::Answer {
+            status: status.into(),
+            body: format!("<Error><Code>{code}</Code><Message>\x1b[31mred</Message></Error>"),
+            times: u32::MAX,
+        });
+        let ran = Running::start(&mut site.zbackup("push")).wait(PATIENCE);
+        assert_ne!(ran.status.code(), Some(0), "{ran:?}");
+        ran.without(&["\x1b"]).expect_words(words, status);
+        common::assert_same(&tree(&site.backups()), &kept);
+    }
+    proxy.set(Fault::Silence);
+    let began = Instant::now();
+    site.run("push").expect(1, &["not a byte moved for 1 s"]);
+    assert!(began.elapsed() < SOON * 3);
+    common::assert_same(&tree(&site.backups()), &kept);
+}
+
+#[test]
+fn a_secure_connection_is_one() {
+    let store = Store::new();
+    let mut site = store.site();
+    store.give(&mut site, &env("HTTPS"));
+    site.env.push((
+        "SSL_CERT_FILE".into(),
+        certificate().to_str().unwrap().into(),
+    ));
+    site.backup();
+    site.run("push").good();
+    store.is_copy_of(&site);
+}
+
+#[test]
+fn a_bucket_can_be_part_of_the_host_name() {
+    let proxy = Proxy::new(&env("ENDPOINT"));
+    let mut site = Site::new();
+    site.backup();
+    for (url, more, first) in [
+        (
+            "s3://bucket/a/b",
+            ", virtual_host = true",
+            "GET http://bucket.s3.test/a/b/backup.json",
+        ),
+        (
+            "s3://bucket/a/b",
+            "",
+            "GET http://s3.test/bucket/a/b/backup.json",
+        ),
+        ("s3://bucket", "", "GET http://s3.test/bucket/backup.json"),
+    ] {
+        site.set(
+            "offsite",
+            &format!(
+                "{{ url = {url:?}, endpoint = \"http://s3.test\", access_key_id = \"a\", \
+                 secret_access_key = \"b\", patience = 1{more} }}"
+            ),
+        );
+        proxy.set(Fault::Answer {
+            status: "403 Forbidden".into(),
+            body: String::new(),
+            times: 1,
+        });
+        let mut command: Command = site.zbackup("list --offsite");
+        // A way to see where a request goes without a name server.
+        command
+            .env("http_proxy", proxy.endpoint())
+            .env_remove("no_proxy")
+            .env_remove("NO_PROXY");
+        run(&mut command).expect(1, &["403"]);
+        assert_eq!(proxy.requests(), [first]);
+    }
+}
+
+trait Words {
+    fn expect_words(self, words: &str, of: &str);
+}
+
+impl Words for common::Ran {
+    #[track_caller]
+    fn expect_words(self, words: &str, of: &str) {
+        assert!(
+            self.said().contains(words),
+            "{of}: no \"{words}\" in {self:#?}"
+        );
+    }
+}

@@ -1,0 +1,283 @@
+//! Uploads that are under way, on the disk: whoever pushes next goes on with them, or tells the store to
+//! forget them. Without it a kill would leave parts in the store that nobody sees and somebody pays for.
+//!
+//! A file of lines in the backup folder, one for each store. It is also the lock of that store: one push at
+//! a time.
+
+use crate::catalog::FILE_NAME;
+use crate::error::{Error, Result};
+use crate::hash::Sha256Hash;
+use rustix::fs::OFlags;
+use serde::{Deserialize, Serialize};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// An upload and the parts of it that are in the store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Begun {
+    /// The file.
+    pub(super) name: String,
+    /// What the store calls the upload.
+    pub(super) id: String,
+    pub(super) sha256: Sha256Hash,
+    pub(super) size: u64,
+    pub(super) part_size: u64,
+    #[serde(skip)]
+    pub(super) parts: Vec<BegunPart>,
+}
+
+/// A part that is in the store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct BegunPart {
+    /// From 0 on.
+    pub(super) number: usize,
+    /// What the store calls it.
+    pub(super) id: String,
+    /// Whether the store has proven that it has the right bytes.
+    pub(super) is_proven: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Line {
+    /// The store is about to be told. What it calls the upload is not known yet.
+    Beginning {
+        name: String,
+    },
+    Begun(Begun),
+    Part {
+        id: String,
+        part: BegunPart,
+    },
+    /// Completed or forgotten.
+    Ended {
+        id: String,
+    },
+}
+
+#[derive(Debug)]
+pub(super) struct Journal {
+    path: PathBuf,
+    file: File,
+    left: Left,
+}
+
+/// What is under way, or was when a push was killed.
+#[derive(Debug, Default)]
+struct Left {
+    begun: Vec<Begun>,
+    /// Names of files, uploads of which may be in the store.
+    beginning: Vec<String>,
+}
+
+impl Journal {
+    /// Opens the journal of the store `id`, alone.
+    pub(super) fn open(folder: &Path, id: &str) -> Result<Self> {
+        // A name as the list has it: a folder with this in it is still one of backups.
+        let path = folder.join(format!("{FILE_NAME}.upload-{id}"));
+        let fail = |error| Error::io("cannot write", &path)(error);
+        let mut file = loop {
+            let file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(0o600)
+                .custom_flags(OFlags::NOFOLLOW.bits() as i32)
+                .open(&path)
+                .map_err(fail)?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Err(Error::Pushing(folder.to_owned())),
+                Err(TryLockError::Error(error)) => return Err(fail(error)),
+            }
+            // Its last holder may have removed it between our opening and our locking.
+            let ours = file.metadata().map_err(fail)?.ino();
+            if path.metadata().is_ok_and(|there| there.ino() == ours) {
+                break file;
+            }
+        };
+        let mut text = String::new();
+        // What is not text is no journal: nothing can be taken up from it.
+        let _ = file.read_to_string(&mut text);
+        let mut journal = Self {
+            left: read(&text),
+            path,
+            file,
+        };
+        journal.rewrite()?;
+        Ok(journal)
+    }
+
+    /// The uploads that were not ended.
+    pub(super) fn begun(&self) -> &[Begun] {
+        &self.left.begun
+    }
+
+    /// The files of which there may be uploads in the store that are not known here.
+    pub(super) fn beginning(&self) -> &[String] {
+        &self.left.beginning
+    }
+
+    /// Before the store is told.
+    pub(super) fn beginning_of(&mut self, name: &str) -> Result<()> {
+        let name = name.to_owned();
+        self.left.beginning.push(name.clone());
+        self.write(&Line::Beginning { name })
+    }
+
+    /// No upload of the file is in the store that is not known here.
+    pub(super) fn searched(&mut self, name: &str) -> Result<()> {
+        self.left.beginning.retain(|other| other != name);
+        self.rewrite()
+    }
+
+    pub(super) fn begin(&mut self, begun: Begun) -> Result<()> {
+        self.write(&Line::Begun(begun.clone()))?;
+        self.file
+            .sync_data()
+            .map_err(Error::io("cannot write", &self.path))?;
+        self.left.beginning.retain(|name| *name != begun.name);
+        self.left.begun.push(begun);
+        Ok(())
+    }
+
+    pub(super) fn part(&mut self, id: &str, part: BegunPart) -> Result<()> {
+        self.write(&Line::Part {
+            id: id.to_owned(),
+            part,
+        })
+    }
+
+    pub(super) fn end(&mut self, id: &str) -> Result<()> {
+        self.left.begun.retain(|begun| begun.id != id);
+        if self.left.is_empty() {
+            self.rewrite()
+        } else {
+            self.write(&Line::Ended { id: id.to_owned() })
+        }
+    }
+
+    fn rewrite(&mut self) -> Result<()> {
+        self.file
+            .set_len(0)
+            .and_then(|()| self.file.seek(SeekFrom::Start(0)))
+            .map_err(Error::io("cannot write", &self.path))?;
+        for name in self.left.beginning.clone() {
+            self.write(&Line::Beginning { name })?;
+        }
+        for begun in self.left.begun.clone() {
+            let parts = begun.parts.clone();
+            let id = begun.id.clone();
+            self.write(&Line::Begun(begun))?;
+            for part in parts {
+                self.part(&id, part)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, line: &Line) -> Result<()> {
+        let mut text = serde_json::to_vec(line)
+            .map_err(|error| Error::Internal(format!("the journal of uploads: {error}")))?;
+        text.push(b'\n');
+        self.file
+            .write_all(&text)
+            .map_err(Error::io("cannot write", &self.path))
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        // While it is locked: whoever opens it now sees that it is gone, and makes a new one.
+        if self.left.is_empty() {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+impl Left {
+    fn is_empty(&self) -> bool {
+        self.begun.is_empty() && self.beginning.is_empty()
+    }
+}
+
+/// What the lines say. The last may be cut off.
+fn read(text: &str) -> Left {
+    let mut left = Left::default();
+    let all = &mut left.begun;
+    for line in text
+        .lines()
+        .map_while(|line| serde_json::from_str(line).ok())
+    {
+        match line {
+            Line::Beginning { name } => left.beginning.push(name),
+            Line::Begun(begun) => {
+                left.beginning.retain(|name| *name != begun.name);
+                all.push(begun);
+            }
+            Line::Part { id, part } => {
+                if let Some(begun) = all.iter_mut().find(|begun| begun.id == id) {
+                    begun.parts.retain(|other| other.number != part.number);
+                    begun.parts.push(part);
+                }
+            }
+            Line::Ended { id } => all.retain(|begun| begun.id != id),
+        }
+    }
+    left
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn begun(id: &str) -> Begun {
+        Begun {
+            name: "site-3.sql.gz".into(),
+            id: id.into(),
+            sha256: Sha256Hash::try_from("0".repeat(64)).unwrap(),
+            size: 9,
+            part_size: 5,
+            parts: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_was_begun_and_not_ended_is_found_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || Journal::open(folder.path(), "store");
+        let mut journal = open().unwrap();
+        journal.beginning_of("site-3.sql.gz").unwrap();
+        journal.begin(begun("a")).unwrap();
+        journal.beginning_of("other").unwrap();
+        journal.begin(begun("b")).unwrap();
+        let second = BegunPart {
+            number: 1,
+            id: "second".into(),
+            is_proven: true,
+        };
+        journal.part("b", second.clone()).unwrap();
+        journal.end("a").unwrap();
+        assert!(matches!(open(), Err(Error::Pushing(_))));
+        drop(journal);
+        // A kill in the middle of a line.
+        let path = folder.path().join("backup.json.upload-store");
+        let mut text = std::fs::read(&path).unwrap();
+        text.extend_from_slice(b"{\"part\":{\"id\":\"b\",\"num");
+        std::fs::write(&path, text).unwrap();
+        let mut journal = open().unwrap();
+        let mut expected = begun("b");
+        expected.parts.push(second);
+        assert_eq!(journal.begun(), [expected]);
+        assert_eq!(journal.beginning(), ["other"]);
+        journal.searched("other").unwrap();
+        journal.end("b").unwrap();
+        drop(journal);
+        assert!(!path.exists());
+    }
+}

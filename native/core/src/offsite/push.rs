@@ -1,0 +1,475 @@
+//! Uploads the backups of a folder that are not in the store yet.
+
+use super::journal::Journal;
+use super::location::Offsite;
+use super::store::{List, Store, Written};
+use super::upload::{Source, finish, forget, forget_unknown, is_file, send};
+use super::{Known, Problem, Runtime, is_of_the_future, is_same, known};
+use crate::catalog::{BackupFolder, BackupName, Catalog, Entry, FILE_NAME, Part, StoredPart};
+use crate::error::{Error, ErrorKind, Result};
+use crate::progress::{Monitor, Phase};
+use crate::stream::seems;
+use crate::verify;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use std::cell::RefCell;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// What to upload.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PushOptions {
+    /// Only the backups of these names; all when none is named.
+    pub names: Vec<String>,
+    /// Only these parts of them; all when none is named.
+    pub parts: Vec<Part>,
+}
+
+/// What was uploaded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Pushed {
+    /// Where to.
+    pub store: String,
+    /// What is there now and was not before, newest first.
+    pub uploaded: Vec<PushedBackup>,
+    /// What was there already.
+    pub already: Vec<BackupName>,
+    /// Files that newer backups have replaced.
+    pub removed: Vec<String>,
+    /// Backups that are not there.
+    pub problems: Vec<Problem>,
+    /// What a person should look at.
+    pub warnings: Vec<String>,
+}
+
+/// A backup that was uploaded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PushedBackup {
+    /// Its name.
+    pub name: BackupName,
+    /// When it was made, in seconds since 1970.
+    pub timestamp: i64,
+    /// The length of its files.
+    pub bytes: u64,
+}
+
+/// How often a list is read again that others write as well.
+const MOST_CONFLICTS: u32 = 20;
+/// How long a backup that is being made may keep us from noting what was uploaded.
+const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+/// A file that no list names may be one that another is just uploading: not when it is so old, in seconds.
+const LEFT_BEHIND: i64 = 24 * 60 * 60;
+
+/// Uploads the backups of a folder that are not in the store yet, newest first, and notes that in their
+/// list.
+///
+/// # Errors
+/// Any of [`Error`]. Backups that were complete in the store before stay so, and what was uploaded of
+/// others is taken back, or taken up by the next push.
+pub fn push(
+    folder: &Path,
+    offsite: &Offsite,
+    options: &PushOptions,
+    monitor: &Monitor,
+) -> Result<Pushed> {
+    monitor.check()?;
+    let store = Store::new(offsite)?;
+    let (entries, refused) = Catalog::load(folder)?.entries();
+    for name in &options.names {
+        if !entries.iter().any(|entry| entry.name.as_str() == name) {
+            return Err(verify::unknown(name, &entries));
+        }
+    }
+    let is_wanted =
+        |name: &str| options.names.is_empty() || options.names.iter().any(|n| n == name);
+    let entries = entries
+        .into_iter()
+        .filter(|entry| is_wanted(entry.name.as_str()))
+        .map(|entry| with_parts(entry, &options.parts))
+        .filter(|entry| entry.parts().next().is_some())
+        .collect();
+    let problems = refused
+        .into_iter()
+        .filter(|_| options.names.is_empty())
+        .map(|refused| Problem {
+            name: refused.name,
+            kind: ErrorKind::Damaged,
+            reason: refused.reason,
+        })
+        .collect();
+    let journal = RefCell::new(Journal::open(folder, &store.location.id())?);
+    let runtime = Runtime::new()?;
+    let mut push = Push {
+        store: &store,
+        folder,
+        journal: &journal,
+        parts: &options.parts,
+        monitor,
+        marks: Vec::new(),
+        pushed: Pushed {
+            store: store.location.to_string(),
+            uploaded: Vec::new(),
+            already: Vec::new(),
+            removed: Vec::new(),
+            problems,
+            warnings: Vec::new(),
+        },
+    };
+    let done = runtime.run(monitor, push.run(entries));
+    let pushed = push.pushed;
+    runtime.clean_up(async {
+        let begun = journal.borrow().begun().to_vec();
+        for begun in begun {
+            // What cannot be taken back now stays in the journal for the next push.
+            if forget(&store, &journal, &begun).await.is_err() {
+                return;
+            }
+        }
+        let _ = forget_unknown(&store, &journal).await;
+    });
+    runtime.end();
+    done.map(|()| pushed)
+}
+
+fn with_parts(mut entry: Entry, parts: &[Part]) -> Entry {
+    let is_wanted = |part: Part| parts.is_empty() || parts.contains(&part);
+    entry.database = entry.database.filter(|_| is_wanted(Part::Database));
+    entry.config = entry.config.filter(|_| is_wanted(Part::Config));
+    entry.files = entry.files.filter(|_| is_wanted(Part::Files));
+    if entry.files.is_none() {
+        entry.files_timestamp = None;
+    }
+    entry
+}
+
+struct Push<'a> {
+    store: &'a Store,
+    folder: &'a Path,
+    journal: &'a RefCell<Journal>,
+    parts: &'a [Part],
+    monitor: &'a Monitor,
+    /// What is in the store, to be noted in the local list.
+    marks: Vec<(BackupName, i64)>,
+    pushed: Pushed,
+}
+
+impl Push<'_> {
+    async fn run(&mut self, entries: Vec<Entry>) -> Result<()> {
+        let list = self.store.first_list().await?;
+        if let Err(error) = forget_unknown(self.store, self.journal).await {
+            self.pushed.warnings.push(format!(
+                "what a push that was killed had uploaded cannot be looked for: {error}"
+            ));
+        }
+        self.keep_aside(&list).await?;
+        let mut wanted = Vec::new();
+        for entry in entries {
+            let there = list.catalog.get(&entry.name);
+            match there {
+                Some(there) if is_newer(&there, &entry) => {
+                    self.superseded(&entry, there.timestamp);
+                }
+                Some(there) if is_same(&there, &entry) && self.is_there(&entry).await? => {
+                    self.marks.push((entry.name.clone(), entry.timestamp));
+                    self.pushed.already.push(entry.name);
+                }
+                _ => wanted.push(entry),
+            }
+        }
+        let total = wanted.iter().map(|entry| self.length(entry)).sum();
+        self.monitor.begin(Phase::Upload, Some(total))?;
+        for entry in wanted {
+            self.newest_of(entry).await?;
+        }
+        self.mark().await;
+        self.remove_left_behind().await
+    }
+
+    fn length(&self, entry: &Entry) -> u64 {
+        let path = |part: &StoredPart| self.folder.join(part.file.as_str());
+        entry
+            .parts()
+            .filter_map(|(_, part)| path(part).metadata().ok())
+            .map(|metadata| metadata.len())
+            .sum()
+    }
+
+    fn problem(&mut self, entry: &Entry, kind: ErrorKind, reason: String) {
+        self.pushed.problems.push(Problem {
+            name: entry.name.to_string(),
+            kind,
+            reason,
+        });
+    }
+
+    fn superseded(&mut self, entry: &Entry, timestamp: i64) {
+        let reason = format!(
+            "the store has a newer backup of this name, of {timestamp} (Unix time): another machine makes \
+             backups of this site"
+        );
+        self.problem(entry, ErrorKind::Exists, reason);
+    }
+
+    /// Whether all files of an entry are in the store as they are here.
+    async fn is_there(&self, entry: &Entry) -> Result<bool> {
+        for (part, stored) in entry.parts() {
+            let Some(head) = self.store.head(stored.file.as_str()).await? else {
+                return Ok(false);
+            };
+            let path = self.folder.join(stored.file.as_str());
+            let size = path.metadata().ok().map(|metadata| metadata.len());
+            // A file that is gone here is all the better there.
+            let Some(size) = size.or(stored.size) else {
+                continue;
+            };
+            let encryption = seems(&path);
+            let fits = match encryption.map(|encryption| known(entry, part, stored, encryption)) {
+                Ok(Known::Hash(hash)) => is_file(&head, size, hash),
+                _ => head.size == size,
+            };
+            if !fits {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Uploads a backup; when it is replaced meanwhile, the one that replaced it.
+    async fn newest_of(&mut self, mut entry: Entry) -> Result<()> {
+        loop {
+            let failed = match self.upload(&entry).await {
+                Ok(()) => return Ok(()),
+                // Of this backup, and not of the store.
+                Err(error @ (Error::Damaged { .. } | Error::Usage(_) | Error::Io { .. }))
+                    if is_of_backup(&error) =>
+                {
+                    error
+                }
+                Err(error) => return Err(error),
+            };
+            self.forget_all(&entry).await?;
+            let now = Catalog::load(self.folder)?.get(&entry.name);
+            match now.map(|entry| with_parts(entry, self.parts)) {
+                Some(now) if !is_same(&now, &entry) => entry = now,
+                _ => {
+                    self.problem(&entry, failed.kind(), failed.to_string());
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    async fn forget_all(&self, entry: &Entry) -> Result<()> {
+        let begun = self.journal.borrow().begun().to_vec();
+        for begun in begun {
+            if entry
+                .parts()
+                .any(|(_, part)| part.file.as_str() == begun.name)
+            {
+                forget(self.store, self.journal, &begun).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn upload(&mut self, entry: &Entry) -> Result<()> {
+        let mut arrived = Vec::new();
+        for (part, stored) in entry.parts() {
+            let name = stored.file.as_str();
+            let path = self.folder.join(name);
+            let size = path
+                .metadata()
+                .map_err(Error::io("cannot read", &path))?
+                .len();
+            let sha256 = match known(entry, part, stored, seems(&path)?) {
+                Known::Hash(hash) => hash,
+                Known::Inside(_) | Known::Nothing => super::hash_of(&path, self.monitor)?,
+            };
+            let head = self.store.head(name).await?;
+            if head.is_some_and(|head| is_file(&head, size, sha256)) {
+                // It had arrived, and then something happened before the list was written.
+                self.monitor.add(size)?;
+                continue;
+            }
+            let source = Source {
+                path: &path,
+                name,
+                sha256,
+            };
+            match send(self.store, self.journal, &source, self.monitor).await? {
+                Some(file) => arrived.push(file),
+                None => {
+                    return Err(Error::damaged(
+                        &path,
+                        "its hash is not that of the backup: it was changed or replaced",
+                    ));
+                }
+            }
+        }
+        for file in arrived {
+            finish(self.store, self.journal, file).await?;
+        }
+        match self.publish(entry).await? {
+            Published::Done { before, list } => {
+                self.marks.push((entry.name.clone(), entry.timestamp));
+                self.pushed.uploaded.push(PushedBackup {
+                    name: entry.name.clone(),
+                    timestamp: entry.timestamp,
+                    bytes: self.length(entry),
+                });
+                self.remove_replaced(before, &list).await
+            }
+            Published::Superseded(timestamp) => {
+                self.superseded(entry, timestamp);
+                Ok(())
+            }
+        }
+    }
+
+    /// Puts an entry in the list of the store, and leaves the others as they are.
+    async fn publish(&mut self, entry: &Entry) -> Result<Published> {
+        let mut entry = entry.clone();
+        entry.is_filestore_uploaded = true;
+        for _ in 0..MOST_CONFLICTS {
+            let mut list = self.store.list().await?;
+            self.keep_aside(&list).await?;
+            let before = list.catalog.get(&entry.name).map(Box::new);
+            if let Some(newer) = before.as_ref().filter(|before| is_newer(before, &entry)) {
+                return Ok(Published::Superseded(newer.timestamp));
+            }
+            list.catalog.set(entry.clone())?;
+            let text = serde_json::to_vec(&list.catalog)
+                .map_err(|error| Error::Internal(format!("the list of the store: {error}")))?;
+            if self.store.write_list(&list, text).await? == Written::Done {
+                return Ok(Published::Done {
+                    before,
+                    list: list.catalog,
+                });
+            }
+            // Not all at the same time again.
+            let mut random = [0];
+            let _ = getrandom::fill(&mut random);
+            tokio::time::sleep(Duration::from_millis(20 + 2 * u64::from(random[0]))).await;
+        }
+        Err(Error::Offsite {
+            kind: ErrorKind::Store,
+            message: format!(
+                "the list of backups in {} is written by others all the time: does more than one machine \
+                 upload to the same prefix?",
+                self.store.location
+            ),
+        })
+    }
+
+    /// What is not a list is not lost: it may tell somebody something.
+    async fn keep_aside(&mut self, list: &List) -> Result<()> {
+        if let Some(damaged) = &list.damaged {
+            let hash = hex::encode(Sha256::digest(damaged));
+            let aside = format!("{FILE_NAME}.damaged-{}", &hash[..8]);
+            self.store.write(&aside, damaged.clone()).await?;
+            let warning = format!(
+                "backup.json in {} was damaged; it is kept there as {aside} and a new list was begun",
+                self.store.location
+            );
+            if !self.pushed.warnings.contains(&warning) {
+                self.pushed.warnings.push(warning);
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the files of the backup that was replaced, those that no list names any more.
+    async fn remove_replaced(&mut self, before: Option<Box<Entry>>, list: &Catalog) -> Result<()> {
+        let before = before.iter().flat_map(|entry| entry.parts());
+        for file in before.map(|(_, part)| part.file.as_str()) {
+            if !list.mentions(file) {
+                self.store.remove(file).await?;
+                self.pushed.removed.push(file.to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what a push could not remove any more that was killed after it wrote the list: the files
+    /// that a backup of ours would have if it were encrypted, or were not, or had other parts.
+    async fn remove_left_behind(&mut self) -> Result<()> {
+        let list = self.store.list().await?;
+        let names = match self.store.names().await {
+            Ok(names) => names,
+            Err(Error::Offsite {
+                kind: ErrorKind::Permission,
+                message,
+            }) => {
+                self.pushed.warnings.push(format!(
+                    "files that were left behind cannot be looked for: {message}"
+                ));
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        let old = list.written.unwrap_or(0) - LEFT_BEHIND;
+        for (name, _) in &self.marks {
+            let could_be = Part::ALL.into_iter().flat_map(|part| {
+                [true, false].map(|is_encrypted| part.file_name(name, is_encrypted))
+            });
+            for file in could_be {
+                let file = file.as_str();
+                let is_old = names.get(file).is_some_and(|written| *written < old);
+                if is_old && !list.catalog.mentions(file) {
+                    self.store.remove(file).await?;
+                    self.pushed.removed.push(file.to_owned());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes in the local list what is in the store.
+    async fn mark(&mut self) {
+        if let Err(error) = self.try_to_mark().await {
+            self.pushed.warnings.push(format!(
+                "the backups are uploaded, but the local list does not say so: {error}; the next push notes it"
+            ));
+        }
+    }
+
+    async fn try_to_mark(&self) -> Result<()> {
+        let catalog = Catalog::load(self.folder)?;
+        let is_marked = |(name, _): &(BackupName, i64)| {
+            let entry = catalog.get(name);
+            entry.is_none_or(|entry| entry.is_filestore_uploaded)
+        };
+        if self.marks.iter().all(is_marked) {
+            return Ok(());
+        }
+        let began = Instant::now();
+        loop {
+            match BackupFolder::open(self.folder) {
+                Err(Error::InProgress { .. }) if began.elapsed() < LOCK_PATIENCE => {
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+                folder => return folder?.set_uploaded(&self.marks),
+            }
+        }
+    }
+}
+
+enum Published {
+    /// The entry of that name that was there before, and the list as it is now.
+    Done {
+        before: Option<Box<Entry>>,
+        list: Catalog,
+    },
+    /// A newer one came meanwhile, made at that time.
+    Superseded(i64),
+}
+
+/// Whether the backup of the store is the newer one. One from the future is not: it would stay for ever.
+fn is_newer(there: &Entry, here: &Entry) -> bool {
+    there.timestamp > here.timestamp && !is_of_the_future(there)
+}
+
+/// Whether an error is about a file of the backup: the next backup may be good.
+fn is_of_backup(error: &Error) -> bool {
+    !matches!(error, Error::Io { doing, .. } if *doing == "cannot write")
+}

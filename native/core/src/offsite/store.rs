@@ -1,0 +1,431 @@
+//! A bucket, by the few requests that are made of it.
+
+use super::explain::explain;
+use super::location::{Location, Offsite};
+use super::transport::{Connector, Fault, element};
+use crate::catalog::{Catalog, FILE_NAME};
+use crate::error::{Error, Result};
+use crate::hash::Sha256Hash;
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use object_store::aws::{AmazonS3, AmazonS3Builder, AwsAuthorizer, Checksum, S3ConditionalPut};
+use object_store::client::{HttpConnector, HttpRequestBody};
+use object_store::multipart::{MultipartStore, PartId};
+use object_store::{
+    Attribute, Attributes, BackoffConfig, ClientOptions, GetOptions, GetRange, ObjectStore,
+    ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, RetryConfig,
+    UpdateVersion,
+};
+use std::collections::HashMap;
+use std::ops::Range;
+use std::time::Duration;
+
+/// The metadata that says what the SHA-256 of a file is: `x-amz-meta-sha256`.
+const SHA256: &str = "sha256";
+/// How long a store is tried that did not answer once yet: a person waits for it.
+const FIRST_PATIENCE: Duration = Duration::from_secs(15);
+/// The longest list that is read, in bytes.
+const LONGEST_LIST: u64 = 16 << 20;
+
+pub(super) struct Store {
+    pub(super) location: Location,
+    /// For the first request.
+    first: AmazonS3,
+    /// For all others.
+    s3: AmazonS3,
+    pub(super) patience: Duration,
+    connector: Connector,
+}
+
+/// What a store tells of a file without sending it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Head {
+    pub(super) size: u64,
+    pub(super) e_tag: Option<String>,
+    /// What whoever uploaded it said.
+    pub(super) sha256: Option<Sha256Hash>,
+}
+
+/// The list of a store, and what it must still be when it is replaced.
+pub(super) struct List {
+    pub(super) catalog: Catalog,
+    version: Option<UpdateVersion>,
+    /// What was there instead of a list.
+    pub(super) damaged: Option<Bytes>,
+    /// When it was written last, in seconds since 1970.
+    pub(super) written: Option<i64>,
+}
+
+/// What became of writing a list.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Written {
+    Done,
+    /// Another was faster: read it again.
+    Conflict,
+}
+
+impl Store {
+    pub(super) fn new(offsite: &Offsite) -> Result<Self> {
+        let location = Location::of(offsite)?;
+        let patience = Duration::from_secs(offsite.patience.into());
+        let secret = std::str::from_utf8(offsite.secret_access_key.expose())
+            .map_err(|_| Error::Usage("offsite: secret_access_key is not text".into()))?;
+        let connector = Connector {
+            timeout: Duration::from_secs(offsite.timeout.into()),
+            in_the_clear: location.is_in_the_clear(),
+        };
+        let client = |patience| {
+            let mut builder = AmazonS3Builder::new()
+                .with_bucket_name(&location.bucket)
+                .with_region(&location.region)
+                .with_access_key_id(&offsite.access_key_id)
+                .with_secret_access_key(secret)
+                .with_virtual_hosted_style_request(location.virtual_host)
+                .with_allow_http(location.is_in_the_clear())
+                .with_conditional_put(S3ConditionalPut::ETagMatch)
+                // Not every store has the request that removes many.
+                .with_disable_bulk_delete(true)
+                .with_retry(RetryConfig {
+                    backoff: BackoffConfig {
+                        init_backoff: Duration::from_millis(200),
+                        max_backoff: Duration::from_secs(15),
+                        base: 3.0,
+                    },
+                    max_retries: usize::MAX,
+                    retry_timeout: patience,
+                })
+                .with_http_connector(connector.clone());
+            if let Some(address) = location.address() {
+                builder = builder.with_endpoint(address);
+            }
+            // Others may not know the header. Their ETag is enough: see `upload`.
+            if location.is_amazon() {
+                builder = builder.with_checksum_algorithm(Checksum::SHA256);
+            }
+            builder
+                .build()
+                .map_err(|error| explain(&location, "cannot use", &error))
+        };
+        Ok(Self {
+            first: client(patience.min(FIRST_PATIENCE))?,
+            s3: client(patience)?,
+            patience,
+            connector,
+            location,
+        })
+    }
+
+    pub(super) fn fail(&self, doing: &str, error: &object_store::Error) -> Error {
+        explain(&self.location, doing, error)
+    }
+
+    /// Reads the list for the first time. A store that has none has no backups.
+    pub(super) async fn first_list(&self) -> Result<List> {
+        self.list_by(&self.first).await
+    }
+
+    pub(super) async fn list(&self) -> Result<List> {
+        self.list_by(&self.s3).await
+    }
+
+    async fn list_by(&self, s3: &AmazonS3) -> Result<List> {
+        let key = self.location.key(FILE_NAME)?;
+        let doing = "cannot read the list of backups in";
+        let (meta, text) = match s3.get(&key).await {
+            Ok(found) if found.meta.size > LONGEST_LIST => return Err(self.too_long()),
+            Ok(found) => {
+                let meta = found.meta.clone();
+                let mut text = BytesMut::new();
+                let mut chunks = found.into_stream();
+                while let Some(chunk) = chunks.next().await {
+                    text.extend_from_slice(&chunk.map_err(|error| self.fail(doing, &error))?);
+                    if text.len() as u64 > LONGEST_LIST {
+                        return Err(self.too_long());
+                    }
+                }
+                (meta, text.freeze())
+            }
+            Err(object_store::Error::NotFound { .. }) => {
+                return Ok(List {
+                    catalog: Catalog::default(),
+                    version: None,
+                    damaged: None,
+                    written: None,
+                });
+            }
+            Err(error) => return Err(self.fail(doing, &error)),
+        };
+        let written = Some(meta.last_modified.timestamp());
+        let version = Some(UpdateVersion {
+            e_tag: meta.e_tag,
+            version: meta.version,
+        });
+        let (catalog, damaged) = match serde_json::from_slice(&text) {
+            Ok(catalog) => (catalog, None),
+            Err(_) => (Catalog::default(), Some(text)),
+        };
+        Ok(List {
+            catalog,
+            version,
+            damaged,
+            written,
+        })
+    }
+
+    fn too_long(&self) -> Error {
+        Error::Offsite {
+            kind: crate::error::ErrorKind::Damaged,
+            message: format!(
+                "the list of backups in {} is far too long to be one; look who writes there",
+                self.location
+            ),
+        }
+    }
+
+    /// Writes a list in the place of the one that was read, if that is still there. A store that cannot
+    /// tell gets it anyway.
+    pub(super) async fn write_list(&self, read: &List, text: Vec<u8>) -> Result<Written> {
+        let key = self.location.key(FILE_NAME)?;
+        let payload = PutPayload::from(text);
+        let json = Attributes::from_iter([(Attribute::ContentType, "application/json")]);
+        let put = |mode| {
+            let options = PutOptions {
+                mode,
+                attributes: json.clone(),
+                ..PutOptions::default()
+            };
+            self.s3.put_opts(&key, payload.clone(), options)
+        };
+        let mode = match &read.version {
+            None => PutMode::Create,
+            Some(version) if version.e_tag.is_some() => PutMode::Update(version.clone()),
+            Some(_) => PutMode::Overwrite,
+        };
+        let mut done = put(mode).await;
+        if done.as_ref().is_err_and(cannot_compare) {
+            done = put(PutMode::Overwrite).await;
+        }
+        match done {
+            Ok(_) => Ok(Written::Done),
+            Err(
+                object_store::Error::Precondition { .. }
+                | object_store::Error::AlreadyExists { .. }
+                | object_store::Error::NotModified { .. },
+            ) => Ok(Written::Conflict),
+            Err(error) => Err(self.fail("cannot write the list of backups in", &error)),
+        }
+    }
+
+    /// Writes a small file as a whole.
+    pub(super) async fn write(&self, name: &str, text: Bytes) -> Result<()> {
+        let key = self.location.key(name)?;
+        let put = self.s3.put(&key, PutPayload::from(text)).await;
+        put.map(drop)
+            .map_err(|error| self.fail(&format!("cannot write {name} to"), &error))
+    }
+
+    pub(super) async fn head(&self, name: &str) -> Result<Option<Head>> {
+        let options = GetOptions {
+            head: true,
+            ..GetOptions::default()
+        };
+        match self.s3.get_opts(&self.location.key(name)?, options).await {
+            Ok(found) => Ok(Some(Head {
+                size: found.meta.size,
+                e_tag: found.meta.e_tag.clone(),
+                sha256: found
+                    .attributes
+                    .get(&Attribute::Metadata(SHA256.into()))
+                    .and_then(|hash| Sha256Hash::try_from(hash.to_string()).ok()),
+            })),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(self.fail(&format!("cannot look for {name} in"), &error)),
+        }
+    }
+
+    /// Some bytes of a file that has not been replaced since.
+    pub(super) async fn range(
+        &self,
+        name: &str,
+        e_tag: Option<&String>,
+        range: Range<u64>,
+    ) -> object_store::Result<Bytes> {
+        let key = self
+            .location
+            .key(name)
+            .map_err(|error| object_store::Error::Generic {
+                store: "S3",
+                source: error.into(),
+            })?;
+        let length = range.end - range.start;
+        let options = GetOptions {
+            range: Some(GetRange::Bounded(range)),
+            if_match: e_tag.cloned(),
+            ..GetOptions::default()
+        };
+        let mut chunks = self.s3.get_opts(&key, options).await?.into_stream();
+        let mut bytes = BytesMut::with_capacity(usize::try_from(length).unwrap_or(0));
+        while let Some(chunk) = chunks.next().await {
+            bytes.extend_from_slice(&chunk?);
+            if bytes.len() as u64 > length {
+                return Err(object_store::Error::Generic {
+                    store: "S3",
+                    source: Box::new(Fault::TooLong),
+                });
+            }
+        }
+        if bytes.len() as u64 != length {
+            return Err(object_store::Error::Generic {
+                store: "S3",
+                source: format!("{} bytes came of {length}", bytes.len()).into(),
+            });
+        }
+        Ok(bytes.freeze())
+    }
+
+    pub(super) async fn begin(&self, name: &str, sha256: Sha256Hash) -> Result<String> {
+        let attributes = Attributes::from_iter([
+            (
+                Attribute::ContentType,
+                "application/octet-stream".to_owned(),
+            ),
+            (Attribute::Metadata(SHA256.into()), sha256.to_string()),
+        ]);
+        let options = PutMultipartOptions {
+            attributes,
+            ..PutMultipartOptions::default()
+        };
+        self.s3
+            .create_multipart_opts(&self.location.key(name)?, options)
+            .await
+            .map_err(|error| self.fail(&format!("cannot upload {name} to"), &error))
+    }
+
+    pub(super) async fn part(
+        &self,
+        name: &str,
+        id: &String,
+        index: usize,
+        bytes: Bytes,
+    ) -> object_store::Result<PartId> {
+        let key = self
+            .location
+            .key(name)
+            .map_err(|error| object_store::Error::Generic {
+                store: "S3",
+                source: error.into(),
+            })?;
+        // In small pieces, so that it can be seen whether they move.
+        const PIECE: usize = 64 << 10;
+        let pieces = (0..bytes.len().div_ceil(PIECE))
+            .map(|at| bytes.slice(at * PIECE..bytes.len().min((at + 1) * PIECE)));
+        let payload = PutPayload::from_iter(pieces);
+        self.s3.put_part(&key, id, index, payload).await
+    }
+
+    pub(super) async fn complete(
+        &self,
+        name: &str,
+        id: &String,
+        parts: Vec<PartId>,
+    ) -> Result<object_store::Result<()>> {
+        let key = self.location.key(name)?;
+        Ok(self.s3.complete_multipart(&key, id, parts).await.map(drop))
+    }
+
+    /// Forgets an upload and its parts. One that is not there any more is forgotten.
+    pub(super) async fn abort(&self, name: &str, id: &String) -> Result<()> {
+        match self
+            .first
+            .abort_multipart(&self.location.key(name)?, id)
+            .await
+        {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) if is_unknown_upload(&error) => Ok(()),
+            Err(error) => Err(self.fail("cannot take back what was uploaded to", &error)),
+        }
+    }
+
+    /// What the store calls the uploads of a file that are not completed.
+    pub(super) async fn uploads(&self, name: &str) -> Result<Vec<String>> {
+        let doing = "cannot list the uploads in";
+        let key = self.location.key(name)?;
+        let found = self.query_uploads(key.as_ref()).await;
+        let xml = found.map_err(|error| self.fail(doing, &error))?;
+        let uploads = xml.split("<Upload>").skip(1);
+        Ok(uploads
+            .filter(|upload| element(upload.as_bytes(), "Key") == escaped(key.as_ref()))
+            .map(|upload| element(upload.as_bytes(), "UploadId"))
+            .collect())
+    }
+
+    /// `object_store` has no request for this.
+    async fn query_uploads(&self, key: &str) -> object_store::Result<String> {
+        let generic =
+            |source: Box<dyn std::error::Error + Send + Sync>| object_store::Error::Generic {
+                store: "S3",
+                source,
+            };
+        let mut url = reqwest::Url::parse(&self.location.bucket_url())
+            .map_err(|error| generic(error.into()))?;
+        url.query_pairs_mut()
+            .append_pair("prefix", key)
+            .append_pair("uploads", "");
+        let mut request = http::Request::get(url.as_str())
+            .body(HttpRequestBody::empty())
+            .map_err(|error| generic(error.into()))?;
+        let credential = self.s3.credentials().get_credential().await?;
+        AwsAuthorizer::new(&credential, "s3", &self.location.region)
+            .try_authorize(&mut request, None)?;
+        let client = self.connector.connect(&ClientOptions::new())?;
+        let answer = client.execute(request).await;
+        let answer = answer.map_err(|error| generic(error.into()))?;
+        let body = answer.into_body().bytes().await;
+        let body = body.map_err(|error| generic(error.into()))?;
+        Ok(String::from_utf8_lossy(&body).into_owned())
+    }
+
+    /// Removes a file. It does not matter whether it is there.
+    pub(super) async fn remove(&self, name: &str) -> Result<()> {
+        match self.s3.delete(&self.location.key(name)?).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(self.fail(&format!("cannot remove {name} from"), &error)),
+        }
+    }
+
+    /// The names in the folder, and when each was written, in seconds since 1970.
+    pub(super) async fn names(&self) -> Result<HashMap<String, i64>> {
+        let folder = self.location.folder()?;
+        let folder = (!folder.as_ref().is_empty()).then_some(folder);
+        let found = self
+            .s3
+            .list_with_delimiter(folder.as_ref())
+            .await
+            .map_err(|error| self.fail("cannot list what is in", &error))?;
+        let named = found.objects.into_iter().filter_map(|object| {
+            let name = object.location.filename()?.to_owned();
+            Some((name, object.last_modified.timestamp()))
+        });
+        Ok(named.collect())
+    }
+}
+
+/// A text as XML has it.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+}
+
+/// Whether the upload is not known (any more).
+pub(super) fn is_unknown_upload(error: &object_store::Error) -> bool {
+    matches!(Fault::of(error), Some(Fault::Refused { code, .. }) if code == "NoSuchUpload")
+        || matches!(error, object_store::Error::NotFound { .. })
+}
+
+/// Whether the store has no way to replace a file only if it is still the same.
+fn cannot_compare(error: &object_store::Error) -> bool {
+    matches!(Fault::of(error), Some(Fault::Refused { status: 501, .. }))
+        || matches!(Fault::of(error), Some(Fault::Refused { status: 400, code, .. })
+        if ["NotImplemented", "InvalidRequest", "InvalidArgument"].contains(&code.as_str()))
+}

@@ -1,0 +1,457 @@
+//! One file, on its way to the store: in parts, some of them at the same time.
+//!
+//! It appears there when all of it has arrived, and not before [`finish`]: until then an older file of the
+//! same name is untouched.
+
+use super::journal::{Begun, BegunPart, Journal};
+use super::store::{Head, Store, is_unknown_upload};
+use super::transport::{Fault, Network};
+use crate::durable::open_file;
+use crate::error::{Error, Result};
+use crate::hash::Sha256Hash;
+use crate::priority;
+use crate::progress::Monitor;
+use base64::prelude::{BASE64_STANDARD, Engine};
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use md5::Md5;
+use object_store::multipart::PartId;
+use sha2::{Digest, Sha256};
+use std::cell::{Cell, RefCell};
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, oneshot};
+
+/// The usual size of a part, in bytes.
+pub(super) const PART: u64 = 8 << 20;
+/// S3 takes 10 000 parts. Some are left, in case that a store counts otherwise.
+const MOST_PARTS: u64 = 9_000;
+/// What may be on its way at the same time, in bytes; one part always may.
+const WINDOW: u64 = 4 * PART;
+/// How often a part that arrived otherwise than it was sent is sent again.
+const MOST_DAMAGES: u32 = 4;
+/// How often a connection may break, however long that takes.
+pub(super) const MOST_BREAKS: u32 = 3;
+
+/// What is to be uploaded.
+pub(super) struct Source<'a> {
+    pub(super) path: &'a Path,
+    pub(super) name: &'a str,
+    /// What its content must be.
+    pub(super) sha256: Sha256Hash,
+}
+
+/// All of it is in the store, but does not show yet.
+pub(super) struct Arrived {
+    name: String,
+    id: String,
+    parts: Vec<PartId>,
+    sha256: Sha256Hash,
+    size: u64,
+    /// Whether the store has proven that it has what was sent.
+    is_proven: bool,
+}
+
+/// The size of the parts of a file: the usual, or what makes few enough of them.
+pub(super) fn part_size(size: u64) -> u64 {
+    const STEP: u64 = 1 << 20;
+    PART.max(size.div_ceil(MOST_PARTS).next_multiple_of(STEP))
+}
+
+/// Uploads a file, or what is not in the store yet of one that was begun before. `None` when its content is
+/// not (any more) what it should be.
+///
+/// # Errors
+/// `Io`, `Offsite`, `Cancelled`. What was uploaded is in the journal then.
+pub(super) async fn send(
+    store: &Store,
+    journal: &RefCell<Journal>,
+    source: &Source<'_>,
+    monitor: &Monitor,
+) -> Result<Option<Arrived>> {
+    let file = open_file(source.path).map_err(Error::io("cannot read", source.path))?;
+    let size = file
+        .metadata()
+        .map_err(Error::io("cannot read", source.path))?
+        .len();
+    loop {
+        let begun = begin(store, journal, source, size).await?;
+        let file = file
+            .try_clone()
+            .map_err(Error::io("cannot read", source.path))?;
+        match parts(store, journal, source, &begun, file, monitor).await? {
+            Parts::All(parts, is_proven) => {
+                return Ok(Some(Arrived {
+                    name: begun.name,
+                    id: begun.id,
+                    parts,
+                    sha256: source.sha256,
+                    size,
+                    is_proven,
+                }));
+            }
+            Parts::OfOther => {
+                forget(store, journal, &begun).await?;
+                return Ok(None);
+            }
+            // It was too old for the store. The next is a new one, and has no parts yet.
+            Parts::Unknown => journal.borrow_mut().end(&begun.id)?,
+        }
+    }
+}
+
+/// Takes up the upload of the same content that was begun before, or begins one.
+async fn begin(
+    store: &Store,
+    journal: &RefCell<Journal>,
+    source: &Source<'_>,
+    size: u64,
+) -> Result<Begun> {
+    let part_size = part_size(size);
+    let known = journal.borrow().begun().to_vec();
+    for begun in known.into_iter().filter(|begun| begun.name == source.name) {
+        if begun.sha256 == source.sha256 && begun.size == size && begun.part_size == part_size {
+            return Ok(begun);
+        }
+        forget(store, journal, &begun).await?;
+    }
+    journal.borrow_mut().beginning_of(source.name)?;
+    let id = store.begin(source.name, source.sha256).await?;
+    let begun = Begun {
+        name: source.name.to_owned(),
+        id,
+        sha256: source.sha256,
+        size,
+        part_size,
+        parts: Vec::new(),
+    };
+    journal.borrow_mut().begin(begun.clone())?;
+    Ok(begun)
+}
+
+/// Has the store forget what was begun when it was not known yet what the upload is called.
+pub(super) async fn forget_unknown(store: &Store, journal: &RefCell<Journal>) -> Result<()> {
+    let names = journal.borrow().beginning().to_vec();
+    for name in names {
+        let known = journal.borrow().begun().to_vec();
+        for id in store.uploads(&name).await? {
+            if !known.iter().any(|begun| begun.id == id) {
+                store.abort(&name, &id).await?;
+            }
+        }
+        journal.borrow_mut().searched(&name)?;
+    }
+    Ok(())
+}
+
+/// Has the store forget an upload.
+pub(super) async fn forget(store: &Store, journal: &RefCell<Journal>, begun: &Begun) -> Result<()> {
+    store.abort(&begun.name, &begun.id).await?;
+    journal.borrow_mut().end(&begun.id)
+}
+
+enum Parts {
+    /// All are there; and whether that is proven.
+    All(Vec<PartId>, bool),
+    /// The file is not what it should be.
+    OfOther,
+    /// The store does not know the upload.
+    Unknown,
+}
+
+async fn parts(
+    store: &Store,
+    journal: &RefCell<Journal>,
+    source: &Source<'_>,
+    begun: &Begun,
+    file: File,
+    monitor: &Monitor,
+) -> Result<Parts> {
+    let mut there: Vec<(usize, PartId)> = begun
+        .parts
+        .iter()
+        .map(|part| {
+            let content_id = part.id.clone();
+            (part.number, PartId { content_id })
+        })
+        .collect();
+    let known = there.iter().map(|(number, _)| *number).collect();
+    let (mut pieces, hash) = read(file, source.path, begun, known, monitor)?;
+    let is_proven = Cell::new(begun.parts.iter().all(|part| part.is_proven));
+    let at_once = usize::try_from(WINDOW / begun.part_size)
+        .unwrap_or(1)
+        .max(1);
+    let pieces = stream::poll_fn(|context| pieces.poll_recv(context));
+    let mut sent = std::pin::pin!(
+        pieces
+            .map(|piece| async {
+                let piece = piece?;
+                let length = piece.bytes.len() as u64;
+                let (id, is_part_proven) = match part(store, begun, &piece).await? {
+                    Some(part) => part,
+                    None => return Ok(None),
+                };
+                if !is_part_proven {
+                    is_proven.set(false);
+                }
+                journal.borrow_mut().part(
+                    &begun.id,
+                    BegunPart {
+                        number: piece.number,
+                        id: id.content_id.clone(),
+                        is_proven: is_part_proven,
+                    },
+                )?;
+                monitor.add(length)?;
+                Ok::<_, Error>(Some((piece.number, id)))
+            })
+            .buffer_unordered(at_once)
+    );
+    while let Some(part) = sent.next().await {
+        match part? {
+            Some(part) => there.push(part),
+            None => return Ok(Parts::Unknown),
+        }
+    }
+    if hash.await.ok() != Some(source.sha256) {
+        return Ok(Parts::OfOther);
+    }
+    there.sort_by_key(|(number, _)| *number);
+    let parts = there.into_iter().map(|(_, id)| id).collect();
+    Ok(Parts::All(parts, is_proven.get()))
+}
+
+struct Piece {
+    number: usize,
+    bytes: Bytes,
+    /// In hexadecimal.
+    md5: String,
+}
+
+type Pieces = mpsc::Receiver<Result<Piece>>;
+
+/// Reads a file in pieces, on a thread of its own; and the hash of it, after the last.
+fn read(
+    mut file: File,
+    path: &Path,
+    begun: &Begun,
+    known: Vec<usize>,
+    monitor: &Monitor,
+) -> Result<(Pieces, oneshot::Receiver<Sha256Hash>)> {
+    let (send, receive) = mpsc::channel(1);
+    let (tell, told) = oneshot::channel();
+    let path = path.to_owned();
+    let part_size = begun.part_size;
+    let size = begun.size;
+    let monitor = monitor.clone();
+    priority::spawn("upload", move || {
+        let mut hasher = Sha256::new();
+        let mut work = || {
+            use std::io::{Seek, SeekFrom};
+            file.seek(SeekFrom::Start(0))
+                .map_err(Error::io("cannot read", &path))?;
+            // One byte more shows that it has grown: its hash is another then.
+            let mut left = size.saturating_add(1);
+            for number in 0.. {
+                let mut bytes =
+                    Vec::with_capacity(usize::try_from(part_size.min(left)).unwrap_or(0));
+                let count = (&mut file)
+                    .take(part_size.min(left))
+                    .read_to_end(&mut bytes)
+                    .map_err(Error::io("cannot read", &path))? as u64;
+                left -= count;
+                if count == 0 {
+                    break;
+                }
+                hasher.update(&bytes);
+                if known.contains(&number) {
+                    monitor.add(count)?;
+                    continue;
+                }
+                let piece = Piece {
+                    number,
+                    md5: hex::encode(Md5::digest(&bytes)),
+                    bytes: bytes.into(),
+                };
+                if send.blocking_send(Ok(piece)).is_err() {
+                    return Ok(());
+                }
+            }
+            Ok(())
+        };
+        match work() {
+            Ok(()) => drop(tell.send(Sha256Hash::of(hasher))),
+            Err(error) => drop(send.blocking_send(Err(error))),
+        }
+    })?;
+    Ok((receive, told))
+}
+
+/// Uploads a part: what the store calls it, and whether it has proven that it has the right bytes. `None`
+/// when it does not know the upload.
+async fn part(store: &Store, begun: &Begun, piece: &Piece) -> Result<Option<(PartId, bool)>> {
+    let doing = format!("cannot upload {} to", begun.name);
+    let mut damages = 0;
+    let mut breaks = 0;
+    let began = Instant::now();
+    loop {
+        let sent = store
+            .part(&begun.name, &begun.id, piece.number, piece.bytes.clone())
+            .await;
+        match sent {
+            Ok(id) if is_of(&id, piece) => return Ok(Some((id, true))),
+            // Either a damage on the way, or the ETags of this store are not MD5.
+            Ok(id) if damages == MOST_DAMAGES / 2 => return Ok(Some((id, false))),
+            Ok(_) => damages += 1,
+            Err(error) if is_unknown_upload(&error) => return Ok(None),
+            Err(error) if is_damage(&error) && damages < MOST_DAMAGES => damages += 1,
+            // A connection that broke in the middle is not always taken for one; and on a slow line the
+            // patience of a request can end with its first try.
+            Err(error)
+                if is_broken(&error)
+                    && (breaks < MOST_BREAKS || began.elapsed() < store.patience) =>
+            {
+                breaks += 1;
+            }
+            Err(error) => return Err(store.fail(&doing, &error)),
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// Whether the store says no because something else arrived than was signed.
+fn is_damage(error: &object_store::Error) -> bool {
+    const CODES: [&str; 6] = [
+        "BadDigest",
+        "InvalidDigest",
+        "IncompleteBody",
+        "XAmzContentSHA256Mismatch",
+        "XAmzContentChecksumMismatch",
+        "SignatureDoesNotMatch",
+    ];
+    match Fault::of(error) {
+        Some(Fault::Refused { status, code, .. }) => {
+            CODES.contains(&code.as_str()) || *status == 400
+        }
+        _ => false,
+    }
+}
+
+/// Whether a connection broke.
+pub(super) fn is_broken(error: &object_store::Error) -> bool {
+    matches!(
+        Fault::of(error),
+        Some(Fault::Network(Network::Broken, _) | Fault::Stalled(_))
+    )
+}
+
+/// Whether what the store says of a part proves that it has the bytes of this piece: a checksum that it
+/// made, or the MD5 that the ETag mostly is.
+fn is_of(id: &PartId, piece: &Piece) -> bool {
+    // `object_store` makes an element of it when there is a checksum, else it is the ETag.
+    let told = |name: &str| {
+        let (_, rest) = id.content_id.split_once(&format!("<{name}>"))?;
+        Some(rest.split_once(&format!("</{name}>"))?.0)
+    };
+    if let Some(checksum) = told("checksum_sha256") {
+        return checksum == BASE64_STANDARD.encode(Sha256::digest(&piece.bytes));
+    }
+    let e_tag = told("e_tag").unwrap_or(&id.content_id);
+    let e_tag = e_tag.replace("&quot;", "").replace('"', "");
+    e_tag.eq_ignore_ascii_case(&piece.md5)
+}
+
+/// Makes the file appear, in the place of an older one of its name, and looks whether it is there.
+///
+/// # Errors
+/// `Offsite`, also when what is there then is something else.
+pub(super) async fn finish(
+    store: &Store,
+    journal: &RefCell<Journal>,
+    arrived: Arrived,
+) -> Result<()> {
+    let name = arrived.name.as_str();
+    let done = store.complete(name, &arrived.id, arrived.parts).await?;
+    // The answer may have been lost on its way: what is there is what counts.
+    let found = store.head(name).await?;
+    let is_there = found
+        .as_ref()
+        .is_some_and(|head| is_file(head, arrived.size, arrived.sha256));
+    if !is_there {
+        if let Err(error) = done {
+            return Err(store.fail(&format!("cannot upload {name} to"), &error));
+        }
+        return Err(not_there(store, name, "does not look like what was sent"));
+    }
+    journal.borrow_mut().end(&arrived.id)?;
+    if !arrived.is_proven {
+        let e_tag = found.and_then(|head| head.e_tag);
+        let hash = super::download::hash(store, name, e_tag.as_ref(), arrived.size).await?;
+        if hash != arrived.sha256 {
+            return Err(not_there(store, name, "is not what was sent"));
+        }
+    }
+    Ok(())
+}
+
+fn not_there(store: &Store, name: &str, what: &str) -> Error {
+    Error::Offsite {
+        kind: crate::error::ErrorKind::Damaged,
+        message: format!(
+            "{name} in {} {what}: something on the way or in the store damages files; the list there does \
+             not name it, and the local backups are untouched",
+            store.location
+        ),
+    }
+}
+
+/// Whether a file of a store is this one, as far as it says so.
+pub(super) fn is_file(head: &Head, size: u64, sha256: Sha256Hash) -> bool {
+    head.size == size && head.sha256 == Some(sha256)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_few_enough() {
+        assert_eq!(part_size(0), PART);
+        assert_eq!(part_size(5 << 30), PART);
+        for size in [50_u64 << 30, 100 << 30, 1 << 40, 5 << 40] {
+            let part = part_size(size);
+            assert!(size.div_ceil(part) <= MOST_PARTS, "{size}");
+            assert!(part <= 5 << 30, "S3 takes no larger parts");
+        }
+    }
+
+    #[test]
+    fn a_checksum_or_an_etag_proves_a_part() {
+        let id = |text: &str| PartId {
+            content_id: text.into(),
+        };
+        let piece = |bytes: &'static [u8]| Piece {
+            number: 0,
+            md5: hex::encode(Md5::digest(bytes)),
+            bytes: Bytes::from_static(bytes),
+        };
+        // MD5 and SHA-256 of "abc", from RFC 1321 and FIPS 180-2.
+        let md5 = "900150983cd24fb0d6963f7d28e17f72";
+        let sha256 = "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=";
+        assert!(is_of(&id(md5), &piece(b"abc")));
+        assert!(is_of(&id(&format!("\"{md5}\"")), &piece(b"abc")));
+        assert!(!is_of(&id(md5), &piece(b"abd")));
+        let both = |e_tag: &str, sha256: &str| {
+            id(&format!(
+                "<PartMetadata><e_tag>\"{e_tag}\"</e_tag><checksum_sha256>{sha256}</checksum_sha256>\
+                 </PartMetadata>"
+            ))
+        };
+        assert!(is_of(&both("of-kms", sha256), &piece(b"abc")));
+        assert!(!is_of(&both(md5, "wrong"), &piece(b"abc")));
+        let only = format!("<PartMetadata><e_tag>\"{md5}\"</e_tag></PartMetadata>");
+        assert!(is_of(&id(&only), &piece(b"abc")));
+    }
+}
