@@ -51,7 +51,7 @@
     offsite/0, push_options/0, pull_options/0, pushed/0, pushed_backup/0, pulled/0, pulled_backup/0,
     newest/0, problem/0,
     verified/0, verified_part/0, verification/0, listing/0, listed/0, refused/0, opened/0,
-    schedule/0, nightly/0, due/0, status/0,
+    schedule/0, nightly/0, due/0, status/0, failure/0,
     revisions/0, prune_options/0, pruned/0, pruned_rule/0, change/0
 ]).
 
@@ -72,12 +72,14 @@
         offsite => offsite() | undefined,
         revisions => revisions() | undefined,
         database_only => boolean() | undefined,
-        day => calendar:date() | undefined   % the day that names the backup; else today
+        day => calendar:date() | undefined,  % the day that names the backup; else today
+        prove => boolean() | undefined       % before it takes the place of anything
     }
     | #{
         config := text(),                    % the path of a site.toml that says what the site is
         database_only => boolean() | undefined,
-        day => calendar:date() | undefined
+        day => calendar:date() | undefined,
+        prove => boolean() | undefined
     }
     | #{
         backup_dir := text(),                % enough to list, verify, push and pull
@@ -358,11 +360,15 @@
 %% A moment, and the day that it is the backup of.
 -type due() :: #{at := integer(), day := calendar:date()}.
 
-%% The last backup that failed, where none went well since; and whether somebody was told.
+%% The last backup that failed, where none went well since; whether somebody was told; and the same of other
+%% jobs, by their names.
 -type status() :: #{
-    failure := #{at := integer(), kind := text(), message := text()} | undefined,
-    told := boolean()
+    failure := failure() | undefined,
+    told := boolean(),
+    jobs => #{unicode:unicode_binary() => failure()}
 }.
+
+-type failure() :: #{at := integer(), kind := text(), message := text()}.
 
 -type pruned() :: #{dry_run := boolean(), rules := [pruned_rule()]}.
 

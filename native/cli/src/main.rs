@@ -131,6 +131,7 @@ fn run(args: &Args, cancel: Cancel) -> Result<u8> {
             let options = backup::Options {
                 database_only: *database_only,
                 day: None,
+                prove: false,
             };
             let report = backup::run(&site, options, &monitor)?;
             drop(monitor);

@@ -95,6 +95,17 @@ pub enum Error {
         /// What went wrong.
         source: Box<Error>,
     },
+    /// What was just made could not be read back as it should.
+    #[error(
+        "the new backup {backup} could not be proven and was thrown away, so that it replaces no good one: \
+         {source}"
+    )]
+    Unproven {
+        /// The backup.
+        backup: String,
+        /// What is wrong with it.
+        source: Box<Error>,
+    },
     /// The server was told to make a restored database final, and did not answer.
     #[error("{}", harmless(.0))]
     Undecided(String),
@@ -204,7 +215,7 @@ impl Error {
             Self::Database(_) | Self::Undecided(_) => ErrorKind::Database,
             Self::Internal(_) => ErrorKind::Internal,
             Self::NoRoom { .. } => ErrorKind::NoSpace,
-            Self::Unfinished { source, .. } => source.kind(),
+            Self::Unfinished { source, .. } | Self::Unproven { source, .. } => source.kind(),
             Self::Offsite { kind, .. } => *kind,
             Self::Pushing(_) => ErrorKind::InProgress,
             Self::Io { source, .. } => match source.kind() {

@@ -415,12 +415,21 @@ impl Reply for Due {
 
 impl Reply for Status {
     fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
-        let Self { failure, told } = self;
+        let Self {
+            failure,
+            told,
+            jobs,
+        } = self;
+        // Their names come from a file.
+        let names: Vec<Term<'a>> = jobs.keys().map(|name| name.encode(env)).collect();
+        let failures: Vec<Term<'a>> = jobs.values().map(|failure| failure.reply(env)).collect();
+        let jobs = Term::map_from_term_arrays(env, &names, &failures);
         map(
             env,
             &[
                 ("failure", option(env, failure.as_ref())),
                 ("told", told.encode(env)),
+                ("jobs", jobs.unwrap_or_else(|_| Term::map_new(env))),
             ],
         )
     }

@@ -120,7 +120,11 @@ impl BackupFolder {
         Ok(self.staging()?.join(file.as_str()))
     }
 
-    fn staging(&self) -> Result<PathBuf> {
+    /// The folder of what is staged. It is made when it is not there.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub(crate) fn staging(&self) -> Result<PathBuf> {
         let staging = self.path.join(STAGING);
         if staging.is_symlink() {
             return Err(Error::Usage(format!(

@@ -1,10 +1,11 @@
-//! What a program that makes backups by itself has to remember beside the list: the last failure, and
+//! What a program that makes backups by itself has to remember beside the list: what failed last, and
 //! whether somebody was told.
 
 use super::FILE_NAME;
 use crate::durable::{open_file, sync_folder, write_synced};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 
@@ -21,9 +22,12 @@ pub struct Status {
     /// Whether somebody was told that backups do not work, and not yet that they do again.
     #[serde(default)]
     pub told: bool,
+    /// Other jobs that failed, as a restore, and none of that name that went well since.
+    #[serde(default)]
+    pub jobs: BTreeMap<String, Failure>,
 }
 
-/// A backup that failed.
+/// A job that failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// When, in seconds since 1970 (Unix time).

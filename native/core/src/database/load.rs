@@ -209,7 +209,8 @@ impl Load<'_> {
             let session = &mut self.session;
             self.script
                 .pass(&block[..count], &mut |part| session.write(part))?;
-            self.monitor.add(count as u64)?;
+            // What is done is counted where the file is read.
+            self.monitor.check()?;
         }
         self.script.finish().map_err(fault)?;
         // What it reads next is ours again.
