@@ -4,7 +4,7 @@ mod child;
 mod dump;
 mod load;
 mod script;
-mod session;
+pub(crate) mod session;
 mod statement;
 
 pub(crate) use dump::dump;
