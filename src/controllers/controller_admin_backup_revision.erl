@@ -144,18 +144,28 @@ edit_page(Id, Context) ->
     z_render:wire({redirect, [{dispatch, admin_edit_rsc}, {id, Id}]}, Context).
 
 upload(Id, #upload{filename = Name, tmpfile = File}, Context) ->
-    case file:read_file(File) of
+    case filelib:file_size(File) =< backup_rsc_upload:largest() andalso file:read_file(File) of
         {ok, Data} ->
-            Format = case string:lowercase(filename:extension(unicode:characters_to_binary(Name))) of
-                <<".json">> -> json;
-                _ -> bert
-            end,
-            z_notifier:first(#rsc_upload{id = Id, format = Format, data = Data}, Context);
+            z_notifier:first(#rsc_upload{id = Id, format = format(Name), data = Data}, Context);
+        false ->
+            {error, badarg};
         {error, _} = Error ->
             Error
     end;
 upload(_Id, _NoFile, _Context) ->
     {error, badarg}.
+
+%% A browser may name a file anyhow.
+format(Name) ->
+    case unicode:characters_to_binary(Name) of
+        Text when is_binary(Text) ->
+            case string:lowercase(filename:extension(Text)) of
+                <<".json">> -> json;
+                _ -> bert
+            end;
+        _ ->
+            bert
+    end.
 
 uploaded({ok, Id}, Context) ->
     edit_page(Id, z_render:wire({dialog_close, []}, Context));

@@ -67,7 +67,7 @@ is_shown(<<"pivot_", _/binary>>) -> false;
 is_shown(<<"computed_", _/binary>>) -> false;
 is_shown(Key) -> is_binary(Key) andalso not lists:member(Key, ?HIDDEN).
 
-property(Key, #trans{tr = Texts}, Context) when is_list(Texts) ->
+property(Key, #trans{tr = Texts}, Context) when length(Texts) >= 0 ->
     [{{Key, language(Language)}, text(Text, Context)} || {Language, Text} <- Texts];
 property(Key, Id, Context) when is_integer(Id) ->
     case is_id(Key) of
@@ -101,7 +101,7 @@ text(Atom, _Context) when is_atom(Atom) ->
     atom_to_binary(Atom, utf8);
 text(Number, _Context) when is_number(Number) ->
     term(Number);
-text(#trans{tr = Texts}, Context) when is_list(Texts) ->
+text(#trans{tr = Texts}, Context) when length(Texts) >= 0 ->
     lines([[language(Language), ": ", text(Text, Context)] || {Language, Text} <- Texts]);
 text({{Year, Month, Day}, {Hour, Minute, Second}}, _Context) when
     is_integer(Year), is_integer(Month), is_integer(Day), is_integer(Hour), is_integer(Minute), is_number(Second)
@@ -122,11 +122,13 @@ text(Other, _Context) ->
     term(Other).
 
 list(List, Context) ->
-    Printable = (catch unicode:characters_to_binary(List)),
-    case is_binary(Printable) andalso lists:all(fun(Char) -> is_integer(Char) andalso Char >= 32 end, List) of
-        true -> Printable;
-        false -> iolist_to_binary(lists:join(", ", each(List, Context)))
+    case is_string(List) andalso unicode:characters_to_binary(List) of
+        Text when is_binary(Text) -> Text;
+        _ -> iolist_to_binary(lists:join(", ", each(List, Context)))
     end.
+
+is_string([Char | Rest]) when is_integer(Char), Char >= 32 -> is_string(Rest);
+is_string(Rest) -> Rest =:= [].
 
 %% An improper list ends as well.
 each([Item | Rest], Context) -> [text(Item, Context) | each(Rest, Context)];

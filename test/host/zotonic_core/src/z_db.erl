@@ -71,7 +71,7 @@ run(Sql, Parameters) ->
             case [Word || Word <- string:lexemes(Done, " "), Word =/= <<"0">>] of
                 [<<"INSERT">>, Count] -> {count, binary_to_integer(Count)};
                 [What, Count] when What =:= <<"UPDATE">>; What =:= <<"DELETE">> -> {count, binary_to_integer(Count)};
-                [What | _] when What =:= <<"CREATE">>; What =:= <<"DO">> -> {rows, [], []};
+                [What | _] when What =:= <<"CREATE">>; What =:= <<"ALTER">>; What =:= <<"DO">> -> {rows, [], []};
                 _ -> {count, 0}
             end;
         {ok, [{error, Reason} | _]} ->
