@@ -5,10 +5,13 @@
 
 -include_lib("zotonic_core/include/zotonic.hrl").
 
+%% A log of many years gets its indexes in minutes. In milliseconds.
+-define(PATIENCE, 30 * 60 * 1000).
+
 %% @doc Makes what is missing. It can be run at any time, and does nothing where all is there.
 -spec install(install | {upgrade, integer()}, z:context()) -> ok.
 install(Version, Context) ->
-    lists:foreach(fun(Statement) -> [] = z_db:q(Statement, Context) end, tables()),
+    lists:foreach(fun(Statement) -> [] = z_db:q(Statement, [], Context, ?PATIENCE) end, tables()),
     lists:foreach(fun(Trigger) -> ok = trigger(Trigger, Context) end, triggers()),
     ok = upgrade(Version, Context),
     _ = z_db:flush(Context),
@@ -112,12 +115,16 @@ upgrade({upgrade, _}, Context) ->
             select id from backup_revision l where l.rsc_id = g.id order by l.created desc, l.id desc limit 1)
          where not exists (select from backup_revision d where d.rsc_id = g.id and d.type = 'D')
            and not exists (select from rsc where rsc.id = g.id)",
-        Context
+        [],
+        Context,
+        ?PATIENCE
     ),
     _ = z_db:q(
         "update backup_revision r set created = g.modified from rsc_gone g
          where r.type = 'D' and r.rsc_id = g.id
            and g.modified < r.created and g.modified > r.created - interval '1 minute'",
-        Context
+        [],
+        Context,
+        ?PATIENCE
     ),
     ok.
