@@ -14,7 +14,7 @@
     dependents/1, dependents_of_each_other/1, dependents_of_an_editor/1,
     partly_impossible/1, nothing_is_left_of_a_refusal/1, users_who_are_gone/1, categories/1, medium_that_fails/1,
     media_in_one_second/1, upload_of_a_medium/1, medium_before_the_log/1, medium_without_its_file/1,
-    unreadable/1, odd/1, old_rows/1, deleted_pages/1, permissions/1, models/1, prunes/1, revision_of_another_page/1, uploads/1, owner_stays/1
+    unreadable/1, odd/1, old_rows/1, deleted_pages/1, permissions/1, models/1, choice/1, prunes/1, revision_of_another_page/1, uploads/1, owner_stays/1
 ]).
 
 suite() ->
@@ -581,7 +581,7 @@ categories(Config) ->
     {ok, Problems} = revert(5, newest(5, Context), Context),
     ?assertEqual([tree], Problems),
     ?assert(is_binary(backup_revision_text:problem(tree, Context))),
-    ?assertEqual([ensure_hierarchy], [What || {host, What} <- test_site:flush()]).
+    ?assertEqual([{append, '$category', [5]}], [What || {host, What} <- test_site:flush()]).
 
 medium_that_fails(Config) ->
     Context = ?config(context, Config),
@@ -798,6 +798,27 @@ models(Config) ->
     ?assertEqual({error, unknown_path}, Get([<<"other">>], admin)),
     ?assertEqual([18, 90, 30], [element(1, element(2, Get([Key], []))) || Key <-
         [<<"retention_months">>, <<"user_retention_days">>, <<"deleted_user_retention_days">>]]).
+
+%% Of a deleted page the last version is offered, and not also one before it.
+choice(Config) ->
+    Context = ?config(context, Config),
+    Id = insert(#{<<"title">> => <<"a">>}, Context),
+    ok = update(Id, #{<<"title">> => <<"b">>}, Context),
+    Chosen = fun(Query) ->
+        _ = page(Id, Query, Context),
+        [{_, Vars}] = [What || {host, What} <- test_site:flush(), element(1, What) =:= render],
+        {version(old, Vars), version(new, Vars)}
+    end,
+    host:listen(),
+    ?assertEqual({{<<"P">>, 1}, {<<"P">>, 2}}, Chosen([])),
+    ok = m_rsc:delete(Id, Context),
+    ?assertEqual({{<<"D">>, 2}, {<<"D">>, 2}}, Chosen([])),
+    [_, _, #{<<"id">> := First}] = m_backup_revision:list_revisions(Id, Context),
+    ?assertEqual({{<<"P">>, 1}, {<<"P">>, 1}}, Chosen([{<<"a">>, integer_to_binary(First)}])).
+
+version(Name, Vars) ->
+    #{<<"type">> := Type, <<"version">> := Version} = proplists:get_value(Name, Vars),
+    {Type, Version}.
 
 page(Id, Query, Context) ->
     controller_admin_backup_revision:process(<<"GET">>, undefined, undefined, with_q(Id, Query, Context)).

@@ -44,18 +44,20 @@ id(Context) ->
         _ -> undefined
     end.
 
-%% The older of two goes first, however they are chosen. By default, what the last change was.
+%% The older of two goes first, however they are chosen. By default, what the last change was; of a page that
+%% was deleted, what it was.
 chosen(Revisions, Context) ->
     Ids = [Id || #{<<"id">> := Id} <- Revisions],
     case {choice(<<"a">>, Ids, Context), choice(<<"b">>, Ids, Context)} of
-        {undefined, undefined} -> default(Ids);
+        {undefined, undefined} -> default(Revisions);
         {undefined, B} -> {B, B};
         {A, undefined} -> {A, A};
         {A, B} -> ordered(A, B, Ids)
     end.
 
-default([Last, Before | _]) -> {Before, Last};
-default([Last]) -> {Last, Last};
+default([#{<<"type">> := <<"D">>, <<"id">> := Last} | _]) -> {Last, Last};
+default([#{<<"id">> := Last}, #{<<"id">> := Before} | _]) -> {Before, Last};
+default([#{<<"id">> := Last}]) -> {Last, Last};
 default([]) -> {undefined, undefined}.
 
 ordered(A, B, Ids) ->

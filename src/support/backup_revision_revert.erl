@@ -295,10 +295,17 @@ is_back(Id, Context) ->
         [{rsc_gone, Id}, {rsc_is_gone, Id}, {rsc_gone_new_location, Id}, Id]
     ).
 
-%% Zotonic gives a page of these a place at the end of their tree; a category only when it is a new one.
+%% Zotonic gives a page of these a place at the end of their tree; a category only when it is a new one, also
+%% while it counts the tree anew, as it does for a while after one was deleted.
 tree(Id, Run, Context) ->
     IsCategory = m_rsc:is_a(Id, category, Context),
-    _ = IsCategory andalso m_category:ensure_hierarchy(Context),
+    case IsCategory of
+        true ->
+            {ok, _} = m_hierarchy:append('$category', [Id], Context),
+            ok = m_category:flush(Context);
+        false ->
+            ok
+    end,
     case IsCategory orelse m_rsc:is_a(Id, content_group, Context) orelse m_rsc:is_a(Id, acl_user_group, Context) of
         true -> problem(tree, Run);
         false -> Run

@@ -1,7 +1,7 @@
 %% @doc A stand-in for the module of the same name in Zotonic.
 -module(m_category).
 
--export([name_to_id/2, ensure_hierarchy/1]).
+-export([name_to_id/2, flush/1]).
 
 -spec name_to_id(term(), z:context()) -> {ok, integer()} | {error, term()}.
 name_to_id(<<"article">>, _Context) -> {ok, 2};
@@ -9,6 +9,6 @@ name_to_id(article, _Context) -> {ok, 2};
 name_to_id(other, _Context) -> {ok, 1};
 name_to_id(Name, _Context) -> {error, {unknown_category, Name}}.
 
--spec ensure_hierarchy(z:context()) -> ok.
-ensure_hierarchy(_Context) ->
-    host:tell(ensure_hierarchy).
+-spec flush(z:context()) -> ok.
+flush(_Context) ->
+    ok.
