@@ -25,8 +25,8 @@
 %% @doc The properties that differ, of the old and of the new version.
 -spec rows(map(), map(), z:context()) -> [row()].
 rows(Old, New, Context) ->
-    Texts1 = texts(without_defaults(Old, New), Context),
-    Texts2 = texts(without_defaults(New, Old), Context),
+    Texts1 = texts(in_languages(without_defaults(Old, New), New), Context),
+    Texts2 = texts(in_languages(without_defaults(New, Old), Old), Context),
     [
         row(Place, changed(maps:get(Place, Texts1, <<>>), maps:get(Place, Texts2, <<>>)))
      || Place <- sorted(maps:merge(Texts1, Texts2)),
@@ -36,6 +36,25 @@ rows(Old, New, Context) ->
 %% The revision of a page that was just made lacks what the database filled in.
 without_defaults(Props, Other) ->
     maps:filter(fun(Key, Value) -> maps:is_key(Key, Other) orelse not is_default(Key, Value) end, Props).
+
+%% A text without a language, where the other version has it in languages: it is in the language of the page.
+in_languages(Props, Other) ->
+    Languages = case Props of
+        #{<<"language">> := Known} when length(Known) > 0 -> Known;
+        _ -> []
+    end,
+    maps:map(
+        fun(Key, Value) ->
+            case Other of
+                #{Key := #trans{tr = [{First, _} | _] = Texts}} when is_binary(Value), length(Texts) > 0 ->
+                    Same = [Language || Language <- Languages, lists:keymember(Language, 1, Texts)],
+                    #trans{tr = [{hd(Same ++ [First]), Value}]};
+                _ ->
+                    Value
+            end
+        end,
+        Props
+    ).
 
 is_default(Key, _) when Key =:= <<"created">>; Key =:= <<"creator_id">> -> true;
 is_default(_, {{9999, _, _}, _}) -> true;

@@ -164,7 +164,11 @@ impl Rule {
         match self {
             Self::Revisions => format!("t.created < '{before}'"),
             Self::UserRevisions => {
-                let types: Vec<_> = retention.user_types.iter().map(|kind| literal(kind)).collect();
+                let types: Vec<_> = retention
+                    .user_types
+                    .iter()
+                    .map(|kind| literal(kind))
+                    .collect();
                 format!(
                     "t.created < '{before}' AND (EXISTS ( \
                      SELECT FROM identity i WHERE i.rsc_id = t.rsc_id AND i.type = ANY(ARRAY[{}]::text[])) \
@@ -361,7 +365,8 @@ impl Walk {
         let Self {
             table, condition, ..
         } = self;
-        let due = format!("FROM {table} t WHERE t.id > '{from}' AND t.id <= '{to}' AND ({condition})");
+        let due =
+            format!("FROM {table} t WHERE t.id > '{from}' AND t.id <= '{to}' AND ({condition})");
         if self.dry_run {
             return session.ask(&format!("SELECT to_json(count(*)) {due}"));
         }
