@@ -17,7 +17,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use zbackup_core::archive::check_tar;
 use zbackup_core::backup::{self, Options};
 use zbackup_core::error::ErrorKind;

@@ -9,7 +9,6 @@ use common::site::*;
 use common::tar::Tar;
 use common::{Scratch, noise, stdout, tool};
 use std::io::{self, BufRead, BufReader, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
