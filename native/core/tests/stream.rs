@@ -10,9 +10,7 @@ mod common;
 
 use common::sealing::*;
 use common::{Scratch, noise, password};
-use hmac::KeyInit;
 use proptest::prelude::*;
-use sha2::Digest;
 use std::io::Read;
 use std::sync::LazyLock;
 use zbackup_core::error::ErrorKind;

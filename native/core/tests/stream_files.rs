@@ -6,8 +6,6 @@ mod common;
 
 use common::sealing::*;
 use common::{Scratch, cancelled_at_once, noise, password, script, set, succeeded};
-use hmac::KeyInit;
-use sha2::Digest;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use zbackup_core::error::ErrorKind;

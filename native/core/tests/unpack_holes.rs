@@ -6,9 +6,7 @@ mod common;
 
 use common::room::*;
 use common::tar::Tar;
-use proptest::prelude::*;
 use std::io::{self, Read};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use zbackup_core::archive::{Incomplete, unpack};
 use zbackup_core::progress::Monitor;
