@@ -307,16 +307,20 @@ fn extensions_and_privileges_of_the_schema_stay() {
     let (before, acl) = (db.all(), db.sql(privileges));
     let dump = db.dump("public");
     assert!(dump.contains("gin_trgm_ops"));
-    // It moves with the rights of a superuser: what is in it belongs to one.
+    // What is in it belongs to a superuser: its owner makes it anew, which a drill cannot.
     has(
         &db.load("public", &dump, Purpose::Drill).unwrap_err(),
-        &[
-            "the extension",
-            "cannot move it",
-            &db.role,
-            "an encrypted backup",
-        ],
+        &["the extension", "anew", &db.role, "an encrypted backup"],
     );
+    db.admin("CREATE SCHEMA other; CREATE TABLE other.t (h public.hstore)");
+    has(
+        &db.load("public", &dump, Purpose::Replace).unwrap_err(),
+        &["outside", "table other.t"],
+    );
+    db.admin("DROP SCHEMA other CASCADE");
+    db.load("public", &dump, Purpose::Replace).unwrap();
+    assert_eq!(db.all(), before);
+    assert_eq!(db.sql("SELECT similarity('abc', x) FROM t"), "1");
     let admin = db.settings_of_admin("public");
     for purpose in [Purpose::Drill, Purpose::Replace] {
         loads_of(&admin, &dump, Trust::Authenticated, purpose).unwrap();

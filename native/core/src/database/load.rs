@@ -260,7 +260,7 @@ impl Load<'_> {
     /// Drops the old schema, when nobody uses it; names who does.
     fn drop(&mut self, old: &str) -> Result<(), Stopped> {
         self.doing = Doing::Step("drop the old schema");
-        self.check_outsiders(old)?;
+        self.check_outsiders(old, &[])?;
         let schema = identifier(old);
         let name = literal(&schema);
         let block = self.session.block(&format!(

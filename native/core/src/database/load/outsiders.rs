@@ -6,11 +6,13 @@ use crate::database::session::{Stopped, fault, literal};
 
 impl Load<'_> {
     /// There may be none of it. What we give again ourselves is left out: default privileges, and
-    /// extensions in the schema, which move with what is theirs.
-    pub(super) fn check_outsiders(&mut self, schema: &str) -> Result<(), Stopped> {
+    /// extensions in the schema, which move with what is theirs; but for those that are made `anew`.
+    pub(super) fn check_outsiders(&mut self, schema: &str, anew: &[&str]) -> Result<(), Stopped> {
         /// So many are named.
         const FEW: usize = 10;
         let schema = literal(schema);
+        let anew: Vec<String> = anew.iter().map(|name| literal(name)).collect();
+        let anew = anew.join(", ");
         // `own` is the schema, what is in it, and what depends on that; `place` the schema that something
         // is in, or is a part of something in. What is in none (publications, casts, event triggers, …)
         // is outside, but for what is internal to something (the cast from a range to its multirange).
@@ -23,7 +25,11 @@ impl Load<'_> {
                           AND classid <> 'pg_extension'::regclass
                     UNION SELECT 'pg_class'::regclass, c.oid FROM pg_class c, home WHERE relnamespace = home.oid
                     UNION SELECT 'pg_type'::regclass, t.oid FROM pg_type t, home WHERE typnamespace = home.oid),
-                own AS (SELECT * FROM content EXCEPT SELECT classid, objid FROM pg_depend WHERE deptype = 'e'),
+                anew AS (SELECT classid, objid FROM pg_depend JOIN pg_extension e ON e.oid = refobjid
+                    WHERE deptype = 'e' AND extname = ANY (ARRAY[{anew}]::text[])),
+                own AS (
+                    SELECT * FROM content EXCEPT SELECT classid, objid FROM pg_depend WHERE deptype = 'e'
+                    UNION SELECT * FROM anew),
                 needs AS (
                     SELECT d.classid, d.objid, CASE d.classid
                         WHEN 'pg_class'::regclass THEN (SELECT relnamespace FROM pg_class WHERE oid = d.objid)
@@ -46,6 +52,7 @@ impl Load<'_> {
                             (SELECT o.schema FROM pg_identify_object(d.classid, d.objid, 0) o))
                         END AS place
                     FROM pg_depend d JOIN own ON d.refclassid = own.classid AND d.refobjid = own.objid
+                    WHERE (d.classid, d.objid) NOT IN (SELECT classid, objid FROM anew)
                     GROUP BY d.classid, d.objid HAVING bool_and(d.deptype <> 'i'))
              SELECT json_agg(said ORDER BY said) FROM (
                 SELECT coalesce(pg_describe_object('pg_class'::regclass, ev_class, 0),

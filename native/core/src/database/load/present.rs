@@ -47,11 +47,22 @@ struct Owner {
 #[derive(Deserialize)]
 struct Extension {
     name: String,
+    version: String,
     is_relocatable: bool,
     /// With all that is in it: what PostgreSQL makes of a trusted extension belongs to a superuser.
     is_ours: bool,
     /// Moving them would lock them.
     has_relations: bool,
+    /// It belongs to us, and everybody who may make a schema may make it: PostgreSQL trusts it.
+    is_trusted: bool,
+}
+
+impl Extension {
+    /// What PostgreSQL makes of a trusted extension belongs to a superuser, so that its owner cannot move it.
+    /// He can drop it and make it again, when there is nothing of the site's in it.
+    fn is_made_anew(&self) -> bool {
+        !self.is_ours && self.is_trusted && !self.has_relations
+    }
 }
 
 /// What is known of a role, as JSON in SQL.
@@ -164,7 +175,11 @@ impl Load<'_> {
                               AND NOT pg_has_role(coalesce(proowner, typowner, relowner), 'USAGE')),
                         'has_relations', EXISTS (SELECT FROM pg_depend d JOIN pg_class c ON c.oid = d.objid
                             WHERE d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
-                              AND d.classid = 'pg_class'::regclass AND d.deptype = 'e' AND c.relkind <> 'c')))
+                              AND d.classid = 'pg_class'::regclass AND d.deptype = 'e' AND c.relkind <> 'c'),
+                        'version', e.extversion,
+                        'is_trusted', pg_has_role(e.extowner, 'USAGE') AND EXISTS (
+                            SELECT FROM pg_available_extension_versions v WHERE v.name = e.extname
+                              AND v.version = e.extversion AND (to_jsonb(v)->>'trusted')::boolean)))
                     FROM pg_extension e WHERE e.extnamespace = n.oid))
              FROM pg_database d JOIN pg_roles me ON me.rolname = current_user LEFT JOIN n ON true
              WHERE d.datname = current_database()"
@@ -190,16 +205,33 @@ impl Load<'_> {
                 identifier(self.schema)
             )));
         }
-        self.check_outsiders(self.schema)?;
+        let anew: Vec<&str> = present
+            .extensions
+            .iter()
+            .flatten()
+            .filter(|extension| extension.is_made_anew())
+            .map(|extension| extension.name.as_str())
+            .collect();
+        self.check_outsiders(self.schema, &anew)?;
         for extension in present.extensions.iter().flatten() {
             self.check_extension(extension, &user)?;
         }
         Ok(present)
     }
 
-    /// Extensions in the schema move to the new one.
+    /// Extensions in the schema move to the new one, or are made there anew.
     fn check_extension(&self, extension: &Extension, user: &str) -> Result<(), Stopped> {
         let name = identifier(&extension.name);
+        if extension.is_made_anew() {
+            if self.purpose == Purpose::Drill {
+                return Err(fault(format!(
+                    "the extension {name} is in the site's schema, and {user} could only make it anew there, \
+                     which would lock the tables that use it: a restore can do it, a drill cannot, but with \
+                     a superuser as the database's user (which takes an encrypted backup)"
+                )));
+            }
+            return Ok(());
+        }
         if !extension.is_relocatable {
             return Err(fault(format!(
                 "the extension {name} is in the site's schema, and is of those that PostgreSQL cannot move \
@@ -243,8 +275,18 @@ impl Load<'_> {
         self.doing = Doing::Step("move an extension to the new schema");
         for extension in present.extensions.iter().flatten() {
             let name = identifier(&extension.name);
-            self.session
-                .run(&format!("ALTER EXTENSION {name} SET SCHEMA {schema}"))?;
+            if extension.is_made_anew() {
+                // What goes with it is in the old schema, which goes as well: look() has made sure.
+                let version = literal(&extension.version);
+                self.session
+                    .run(&format!("DROP EXTENSION {name} CASCADE"))?;
+                self.session.run(&format!(
+                    "CREATE EXTENSION {name} SCHEMA {schema} VERSION {version}"
+                ))?;
+            } else {
+                self.session
+                    .run(&format!("ALTER EXTENSION {name} SET SCHEMA {schema}"))?;
+            }
         }
         self.doing = Doing::Step("give the default privileges of the old schema again");
         for default in present.defaults.iter().flatten() {
