@@ -127,7 +127,9 @@ says_nothing_of_what_there_is(Config) ->
     Context = ?config(context, Config),
     #{files := #{file := File}, config := #{file := ConfigFile}} = backup_host:backup(Context),
     host:set(root, mod_backup),
-    Asked = [File, ConfigFile, <<"testsite-9.sql.gz">>, <<"../", File/binary>>, <<255, 0>>, undefined],
+    Encoded = <<"%74", (binary:part(File, 1, byte_size(File) - 1))/binary>>,
+    Asked = [File, Encoded, <<File/binary, "%00">>, <<"%2e%2e%2f", File/binary>>, ConfigFile, <<"testsite-9.sql.gz">>, <<"../", File/binary>>, <<255, 0>>, <<"%ff">>, <<"%zz">>,
+             undefined],
     Answers = fun(C) ->
         [
             begin
@@ -139,7 +141,7 @@ says_nothing_of_what_there_is(Config) ->
          || Name <- Asked
         ]
     end,
-    Allowed = [{false, true} | [{false, false} || _ <- tl(Asked)]],
+    Allowed = [{false, Name =:= File orelse Name =:= Encoded} || Name <- Asked],
     Denied = [{true, false} || _ <- Asked],
     ?assertEqual(Allowed, Answers(Context)),
     ?assertEqual(Allowed, Answers(backup_host:user([mod_backup], Context))),

@@ -59,11 +59,14 @@ ids_are_numbers_test() ->
     ?assertEqual([<<"nr">>], lists:usort(lists:append(Ids))),
     ?assertMatch({match, _}, re:run(list_template(), "with forloop\\.counter as nr ")).
 
-urls_are_escaped_test() ->
+urls_are_encoded_test() ->
     {match, Hrefs} = re:run(list_template(), "href=\"([^\"]*)\"", [global, {capture, all_but_first, binary}]),
     ?assertEqual(2, length(Hrefs)),
+    %% On a real Zotonic a filter around the tag does nothing to what it prints.
     lists:foreach(
-        fun([Href]) -> ?assertMatch({match, _}, re:run(Href, "^{% filter escape %}{% url .*{% endfilter %}$")) end,
+        fun([Href]) ->
+            ?assertMatch({match, _}, re:run(Href, "^{% url backup_download star=backup\\.[a-z_]+\\|urlencode %}$"))
+        end,
         Hrefs
     ).
 

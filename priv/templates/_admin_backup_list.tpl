@@ -38,11 +38,11 @@
                     <td>
                         {% if is_download %}
                             {% if backup.is_database_present %}
-                                <a class="btn btn-default btn-xs" href="{% filter escape %}{% url backup_download star=backup.database_file %}{% endfilter %}" download
+                                <a class="btn btn-default btn-xs" href="{% url backup_download star=backup.database_file|urlencode %}" download
                                    aria-label="{_ Download the database of _} {{ backup.name|escape }}">{_ database _}</a>
                             {% endif %}
                             {% if backup.is_files_present %}
-                                <a class="btn btn-default btn-xs" href="{% filter escape %}{% url backup_download star=backup.files_file %}{% endfilter %}" download
+                                <a class="btn btn-default btn-xs" href="{% url backup_download star=backup.files_file|urlencode %}" download
                                    aria-label="{_ Download the files of _} {{ backup.name|escape }}">{_ files _}</a>
                             {% endif %}
                         {% endif %}

@@ -23,13 +23,23 @@
 -spec service_available(z:context()) -> {boolean(), z:context()}.
 service_available(Context) ->
     WithQuery = z_context:ensure_qs(Context),
-    Name = z_context:get_q(<<"*">>, WithQuery),
+    Name = decoded(z_context:get_q(<<"*">>, WithQuery)),
     IsThere = backup_files:is_allowed(WithQuery) andalso backup_files:find(Name, WithQuery) =/= false,
     Path = case IsThere of
         true -> Name;
         false -> ?NO_BACKUP
     end,
     controller_file:service_available(z_context:set(path, Path, WithQuery)).
+
+%% It is as it stands in the address, where anything can stand.
+decoded(Name) when is_binary(Name) ->
+    try
+        uri_string:percent_decode(Name)
+    catch
+        throw:{error, _, _} -> undefined
+    end;
+decoded(_) ->
+    undefined.
 
 -spec allowed_methods(z:context()) -> {[binary()], z:context()}.
 allowed_methods(Context) ->
