@@ -2,7 +2,7 @@
 %% administrator is told once when they stop working, and once when they work again.
 -module(backup_status).
 
--export([failed/4, succeeded/2, read/1]).
+-export([failed/4, succeeded/2, restored/2, writable/1, read/1]).
 
 -include_lib("zotonic_core/include/zotonic.hrl").
 
@@ -38,12 +38,24 @@ succeeded(When, Context) ->
         Context
     ).
 
+%% @doc A backup was restored: what the database is of since then.
+-spec restored(zbackup:restored_last(), z:context()) -> ok.
+restored(Restored, Context) ->
+    update(fun(Status) -> Status#{restored => Restored} end, Context).
+
+%% @doc Whether anything can be remembered.
+-spec writable(z:context()) -> ok | zbackup:error().
+writable(Context) ->
+    jobs:run(mod_backup_status, fun() ->
+        zbackup:set_status(#{backup_dir => backup_site:dir(Context)}, read(Context))
+    end).
+
 %% @doc What is remembered.
 -spec read(z:context()) -> zbackup:status().
 read(Context) ->
     case zbackup:status(#{backup_dir => backup_site:dir(Context)}) of
         {ok, Status} -> Status;
-        {error, _, _} -> #{failure => undefined, told => false}
+        {error, _, _} -> #{failure => undefined, told => false, restored => undefined}
     end.
 
 %% One at a time. A status that cannot be written is told to the log: the backup is not worse for it.
