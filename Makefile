@@ -5,7 +5,7 @@ SHELL := /bin/bash
 # rustup's folder, for a shell that has not read the profile that rustup wrote.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 .DEFAULT_GOAL := help
-.PHONY: help build demo test torture check clean setup shellcheck host-contract
+.PHONY: help build demo test torture bench check clean setup shellcheck host-contract
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -27,6 +27,11 @@ test: setup ## all tests, with a PostgreSQL and an object store of their own
 
 torture: setup ## kill backups and restores many times more than make test does
 	ZBACKUP_TORTURE=20 scripts/with-postgres cargo test --release --package zbackup --test crash --test restore_crash
+
+bench: ## how fast this is beside other programs, as a table (BENCH_SIZES="small large")
+	@scripts/setup bench
+	cargo build --release --package zbackup
+	scripts/with-postgres bench/run $(BENCH_SIZES)
 
 check: setup shellcheck ## formatting, lints, types, cross references, shell scripts
 	cargo fmt --all --check

@@ -245,7 +245,7 @@ fn worker(
 
 /// How much is written before the disk is told to begin with it. Left to itself the kernel waits for
 /// seconds, and then all of a backup is waited for at its end.
-const FLUSH: u64 = 32 << 20;
+const FLUSH: u64 = 8 << 20;
 
 struct Sink {
     spare: Spare,

@@ -80,14 +80,11 @@ impl Root {
     fn derive(password: &Password, salt: &[u8; 16], costs: Costs) -> Result<Self> {
         let params = Params::new(costs.memory_kib, costs.passes, costs.lanes, Some(32));
         let mut root = Zeroizing::new([0; 32]);
-        params
-            .and_then(|params| {
-                Argon2::new(Algorithm::Argon2id, Version::V0x13, params).hash_password_into(
-                    password.expose(),
-                    salt,
-                    root.as_mut_slice(),
-                )
-            })
+        let derive = || {
+            let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params?);
+            argon2.hash_password_into(password.expose(), salt, root.as_mut_slice())
+        };
+        on_all_cores(costs.lanes, derive)?
             .map_err(|error| Error::Internal(format!("Argon2: {error}")))?;
         Ok(Self(root))
     }
@@ -100,6 +97,18 @@ impl Root {
             .map_err(|error| Error::Internal(format!("HKDF: {error}")))?;
         Ok(key)
     }
+}
+
+/// Does work that comes in lanes. Its threads are gone when it is done, unlike those of rayon's own pool:
+/// the code that they run may be unloaded.
+fn on_all_cores<T: Send>(lanes: u32, work: impl FnOnce() -> T + Send) -> Result<T> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(cores.min(lanes as usize)) // at most 16
+        .thread_name(|_| "zbackup-password".into())
+        .start_handler(|_| priority::lower())
+        .build_scoped(rayon::ThreadBuilder::run, |pool| pool.install(work))
+        .map_err(|error| Error::Internal(format!("cannot start a thread: {error}")))
 }
 
 /// Seals the files of one backup: the password is derived once for all of them, beside the reading and
