@@ -159,6 +159,7 @@ settings(Config) ->
     ?assertMatch(#{url := <<"s3://bucket/site">>, has_secret := true}, Shown),
     ?assertEqual(nomatch, string:find(io_lib:format("~p", [Shown]), "\"secret\"")),
     ?assertMatch({error, eacces}, m_backup:m_get([<<"offsite">>], undefined, backup_host:user([], Context))),
+    ?assertMatch({ok, {undefined, []}}, m_backup:m_get([<<"offsite">>], undefined, backup_host:user([mod_backup], Context))),
     backup_host:put_env(is_config_locked, true),
     ?assertEqual(undefined, backup_config:offsite(Context)),
     %% What mod_filestore has for another service is not for us to speak to.

@@ -136,7 +136,9 @@ set_offsite(Context) ->
     case z_acl:is_admin_editable(Context) of
         true ->
             Results = [m_config:set_value(mod_backup, Key, Value, Context) || {Key, Value} <- Settings],
-            saved(case [Error || {error, _} = Error <- Results] of [] -> ok; [Error | _] -> Error end, Context);
+            Result = case [Error || {error, _} = Error <- Results] of [] -> ok; [Error | _] -> Error end,
+            %% The page need not keep what was typed there.
+            z_render:wire({set_value, [{target, "offsite_secret"}, {value, <<>>}]}, saved(Result, Context));
         false ->
             denied(Context)
     end.

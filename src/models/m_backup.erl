@@ -61,7 +61,11 @@ value(<<"copying">>, Context) ->
 value(<<"replica">>, Context) ->
     {ok, replica(backup_replica:state(Context))};
 value(<<"offsite">>, Context) ->
-    {ok, offsite(backup_config:offsite(Context))};
+    %% Where it is and with which key is for those who can change it.
+    {ok, case z_acl:is_admin_editable(Context) of
+        true -> offsite(backup_config:offsite(Context));
+        false -> undefined
+    end};
 value(<<"directory">>, Context) ->
     {ok, unicode:characters_to_binary(backup_site:dir(Context))};
 value(_, _) ->
