@@ -5,7 +5,7 @@ SHELL := /bin/bash
 # rustup's folder, for a shell that has not read the profile that rustup wrote.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 .DEFAULT_GOAL := help
-.PHONY: help build demo test torture bench check clean setup shellcheck host-contract
+.PHONY: help build demo test torture bench check clean setup shellcheck host-contract pot
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -43,6 +43,10 @@ host-contract: setup ## what src/ needs of Zotonic, as Erlang terms: {Module, Fu
 	@rebar3 as test do compile, eunit --module=host_contract_tests >&2
 	@erl -noshell -pa _build/test/lib/*/ebin _build/test/lib/zotonic_mod_backup/test \
 		-eval 'host_contract:print(), halt().'
+
+pot: setup ## the texts to translate, where Zotonic keeps them: priv/translations/template
+	@rebar3 as test compile >&2
+	@erl -noshell -pa _build/test/lib/zotonic_mod_backup/test -eval 'translations:write_pot("."), halt().'
 
 # Every script of the project that says that it is for a shell.
 shellcheck: setup

@@ -52,7 +52,7 @@
     offsite/0, push_options/0, pull_options/0, pushed/0, pushed_backup/0, pulled/0, pulled_backup/0,
     newest/0, problem/0, relay_options/0, plan/0, load/0,
     verified/0, verified_part/0, verification/0, listing/0, listed/0, refused/0, opened/0,
-    schedule/0, nightly/0, due/0, status/0, restored_last/0,
+    schedule/0, nightly/0, due/0, status/0, failure/0, restored_last/0,
     revisions/0, prune_options/0, pruned/0, pruned_rule/0, change/0
 ]).
 
@@ -73,12 +73,14 @@
         offsite => offsite() | undefined,
         revisions => revisions() | undefined,
         database_only => boolean() | undefined,
-        day => calendar:date() | undefined   % the day that names the backup; else today
+        day => calendar:date() | undefined,  % the day that names the backup; else today
+        prove => boolean() | undefined       % before it takes the place of anything
     }
     | #{
         config := text(),                    % the path of a site.toml that says what the site is
         database_only => boolean() | undefined,
-        day => calendar:date() | undefined
+        day => calendar:date() | undefined,
+        prove => boolean() | undefined
     }
     | #{
         backup_dir := text(),                % enough to list, verify, push and pull
@@ -143,8 +145,9 @@
 %% `force' replaces an output that exists.
 -type file_options() :: #{force => boolean()}.
 
-%% Without `only', all that the backup has.
--type restore_options() :: #{only => [piece()]}.
+%% Without `only', all that the backup has. With the `timestamp' of a backup, a newer one that got its name
+%% meanwhile is not restored.
+-type restore_options() :: #{only => [piece()], timestamp => integer() | undefined}.
 -type piece() :: database | files | config | security.
 
 %% A `drill' rehearses the restore of each dump that is proven: it is loaded into the server of the request,
@@ -383,13 +386,16 @@
 %% A moment, and the day that it is the backup of.
 -type due() :: #{at := integer(), day := calendar:date()}.
 
-%% The last backup that failed, where none went well since; whether somebody was told; and what was restored
-%% last in the `backup' environment.
+%% The last backup that failed, where none went well since; whether somebody was told; the same of other jobs, by
+%% their names; and what was restored last in the `backup' environment.
 -type status() :: #{
-    failure := #{at := integer(), kind := text(), message := text()} | undefined,
+    failure := failure() | undefined,
     told := boolean(),
+    jobs => #{unicode:unicode_binary() => failure()},
     restored => restored_last() | undefined
 }.
+
+-type failure() :: #{at := integer(), kind := text(), message := text()}.
 
 %% The backup that the site is of, when that was made, and when it was restored.
 -type restored_last() :: #{name := text(), timestamp := integer(), at := integer()}.

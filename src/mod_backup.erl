@@ -165,22 +165,17 @@
 -include_lib("zotonic_core/include/zotonic.hrl").
 -include_lib("zotonic_mod_admin/include/admin_menu.hrl").
 
--export_type([restore_option/0, running/0, failure/0]).
+-export_type([restore_option/0, running/0]).
 
--type restore_option() :: database | files | config | security.
+%% What to restore; and when the backup was made that is meant, in seconds since 1970: names are used again, and
+%% a newer one that got the name meanwhile is not restored.
+-type restore_option() :: database | files | config | security | {timestamp, integer()}.
 
 %% The job that is running. `progress' is undefined before the first of it.
 -type running() :: #{
     kind := settle | backup | verify | restore | upload | download,
     started := calendar:datetime(),
     progress := zbackup:progress() | undefined
-}.
-
-%% A restore, a proof or copies that did not go well, and none since then that did.
--type failure() :: #{
-    kind := restore | verify | upload | download,
-    at := calendar:datetime(),
-    message := unicode:unicode_binary()
 }.
 
 -record(job, {
@@ -204,8 +199,7 @@
     up_since :: integer(),
     retry_at :: integer(),
     %% Whether what a restore left could not be looked at, as another program had the folder.
-    is_unsettled = false :: boolean(),
-    failures = #{} :: #{restore | verify => failure()}
+    is_unsettled = false :: boolean()
 }).
 
 %% How often it is looked whether it is time for the nightly backup, in milliseconds.
@@ -248,15 +242,21 @@ restore_backup(Context) ->
 -spec restore_backup(binary() | string() | recent, [restore_option()], z:context()) -> ok | {error, term()}.
 restore_backup(recent, Options, Context) ->
     restore_backup(<<"recent">>, Options, Context);
-restore_backup(Name, [], Context) ->
-    restore_backup(Name, [database, files], Context);
 restore_backup(Name, Options, Context) when is_binary(Name) ->
     %% Whatever a shell gave, which may not even be a proper list.
     case is_list(Options) andalso length_of(Options) of
         Length when is_integer(Length) ->
-            case [Option || Option <- Options, not lists:member(Option, [database, files, config, security])] of
-                [] -> restarted(call({restore, Name, lists:usort(Options)}, infinity, Context));
-                [Unknown | _] -> {error, {unknown_option, Unknown}}
+            {Times, Parts} = lists:partition(fun is_timestamp/1, Options),
+            case [Part || Part <- Parts, not lists:member(Part, [database, files, config, security])] of
+                [] ->
+                    Wanted = case Parts of
+                        [] -> [database, files];
+                        _ -> lists:usort(Parts)
+                    end,
+                    Task = {restore, Name, maps:from_list([{only, Wanted} | Times])},
+                    restarted(call(Task, infinity, Context));
+                [Unknown | _] ->
+                    {error, {unknown_option, Unknown}}
             end;
         _ ->
             {error, {invalid_options, Options}}
@@ -270,6 +270,9 @@ restore_backup(Name, Options, Context) when is_list(Name) ->
     end;
 restore_backup(Name, _Options, _Context) ->
     {error, {invalid_name, Name}}.
+
+is_timestamp({timestamp, Seconds}) -> is_integer(Seconds);
+is_timestamp(_) -> false.
 
 length_of(List) ->
     try length(List) catch error:badarg -> improper end.
@@ -348,15 +351,11 @@ running(Context) ->
         Running -> Running
     end.
 
-%% @doc The last failures of a restore, of a proof and of copies, until one of them goes well or the site is started again.
--spec failures(z:context()) -> [failure()].
+%% @doc The last failures of a restore, of a proof and of copies, until one of them goes well.
+-spec failures(z:context()) -> [backup_status:failure() | backup_copier:failure()].
 failures(Context) ->
     #{failure := OfCopies} = backup_copier:state(Context),
-    [Failure || Failure <- [OfCopies], Failure =/= undefined] ++
-        case call(failures, ?TIMEOUT, Context) of
-            {error, _} -> [];
-            Failures -> Failures
-        end.
+    [Failure || Failure <- [OfCopies], Failure =/= undefined] ++ backup_status:failures(Context).
 
 %% @doc Called by `controller_file': where a file is that somebody wants to download.
 -spec file_exists(file:filename_all(), z:context()) -> {true, file:filename_all()} | false.
@@ -466,8 +465,6 @@ init(Args) ->
 
 handle_call(running, _From, State) ->
     {reply, shown(State#state.job), State};
-handle_call(failures, _From, State) ->
-    {reply, maps:values(State#state.failures), State};
 handle_call({start, {backup, _, _, _}}, _From, #state{is_env_backup = true} = State) ->
     {reply, {error, env_backup}, State};
 handle_call({start, Task}, _From, #state{job = undefined} = State) ->
@@ -508,14 +505,14 @@ handle_info({checked, Pid, Checked}, #state{check = Pid} = State) ->
 handle_info({progress, Pid, Progress}, #state{job = #job{pid = Pid} = Job} = State) ->
     {noreply, State#state{job = Job#job{progress = Progress}}};
 handle_info({job, Pid, Result}, #state{job = #job{pid = Pid} = Job} = State) ->
-    Ended = ended(Job, Result, noted(Job, Result, State)),
-    %% Only now is it known what the pages are to show.
-    _ = is_noted(Job) andalso backup_job:publish(ended, State#state.context),
+    Ended = ended(Job, Result, State),
+    %% Only now is there no job any more that the pages would show.
+    _ = Job#job.task =/= settle andalso backup_job:publish(ended, State#state.context),
     {noreply, Ended};
 handle_info({'EXIT', Pid, Reason}, #state{job = #job{pid = Pid} = Job} = State) ->
     _ = backup_job:crashed(Job#job.task, Reason, State#state.context),
     Killed = {error, internal, <<"the process that worked on it was killed">>},
-    {noreply, ended(Job, Killed, noted(Job, Killed, State))};
+    {noreply, ended(Job, Killed, State)};
 handle_info({'EXIT', Pid, _}, #state{check = Pid} = State) ->
     {noreply, check_failed(<<"the process that looked whether a backup is due ended">>, State)};
 handle_info({'EXIT', _, _}, State) ->
@@ -590,20 +587,6 @@ ended(#job{task = Task, from = From}, Result, State) ->
     From =:= undefined orelse gen_server:reply(From, reason(Result)),
     _ = Result =:= ok andalso kind(Task) =:= backup andalso backup_copier:changed(State#state.context),
     State#state{job = undefined, retry_at = retry_at(Task, Result, State)}.
-
-is_noted(#job{task = Task}) ->
-    lists:member(kind(Task), [restore, verify]).
-
-noted(#job{task = Task} = Job, Result, #state{failures = Failures} = State) ->
-    case {is_noted(Job), Result} of
-        {true, {error, _, Message}} ->
-            Failure = #{kind => kind(Task), at => calendar:universal_time(), message => Message},
-            State#state{failures = Failures#{kind(Task) => Failure}};
-        {true, ok} ->
-            State#state{failures = maps:remove(kind(Task), Failures)};
-        {false, _} ->
-            State
-    end.
 
 retry_at({backup, nightly, _, _}, {error, Kind, _}, _) when Kind =/= in_progress ->
     erlang:monotonic_time(second) + ?RETRY;

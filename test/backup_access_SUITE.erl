@@ -8,7 +8,7 @@
 
 -export([all/0, suite/0, init_per_testcase/2, end_per_testcase/2]).
 -export([model_needs_permission/1, model_tells/1, downloads/1, no_trick_gets_another_file/1,
-         forbidden/1, menu/1, start_action/1, settings_events/1, verify_and_restore_events/1]).
+         forbidden/1, says_nothing_of_what_there_is/1, menu/1, start_action/1, settings_events/1, verify_and_restore_events/1]).
 
 suite() ->
     [{timetrap, {minutes, 2}}].
@@ -122,6 +122,38 @@ forbidden(Config) ->
     ?assert(Forbidden([mod_backup])),
     ?assert(mod_backup:file_forbidden(File, Context)).
 
+%% Whoever may not download gets the same answer for a file that is there and for one that is not.
+says_nothing_of_what_there_is(Config) ->
+    Context = ?config(context, Config),
+    #{files := #{file := File}, config := #{file := ConfigFile}} = backup_host:backup(Context),
+    host:set(root, mod_backup),
+    Asked = [File, ConfigFile, <<"testsite-9.sql.gz">>, <<"../", File/binary>>, <<255, 0>>, undefined],
+    Answers = fun(C) ->
+        [
+            begin
+                {true, C1} = controller_backup_download:service_available(host:query([{<<"*">>, Name}], C)),
+                {IsForbidden, _} = controller_backup_download:forbidden(C1),
+                {IsThere, _} = controller_backup_download:resource_exists(C1),
+                {IsForbidden, IsThere}
+            end
+         || Name <- Asked
+        ]
+    end,
+    Allowed = [{false, true} | [{false, false} || _ <- tl(Asked)]],
+    Denied = [{true, false} || _ <- Asked],
+    ?assertEqual(Allowed, Answers(Context)),
+    ?assertEqual(Allowed, Answers(backup_host:user([mod_backup], Context))),
+    ?assertEqual(Denied, Answers(backup_host:user([mod_admin], Context))),
+    ?assertEqual(Denied, Answers(backup_host:user([], Context))),
+    backup_host:put_config(allow_backup_download, <<"0">>),
+    ?assertEqual(Denied, Answers(Context)),
+    %% All that a request is asked is answered, and the rule of the address leads here.
+    {exports, Exports} = lists:keyfind(exports, 1, controller_file:module_info()),
+    ?assertEqual([], (Exports -- controller_backup_download:module_info(exports)) -- [{module_info, 0}]),
+    {ok, [Rules]} = file:consult(filename:join(backup_template_tests:priv_dir(), "dispatch/backup")),
+    ?assertMatch({_, ["backup", "download", '*'], controller_backup_download, _},
+                 lists:keyfind(backup_download, 1, Rules)).
+
 menu(Config) ->
     [Backup, Separator, Deleted, kept] =
         mod_backup:observe_admin_menu(#admin_menu{}, [kept], ?config(context, Config)),
@@ -217,6 +249,12 @@ verify_and_restore_events(Config) ->
     receive {restore, _, _} -> error(restored) after 50 -> ok end,
     ?assertEqual(growl, Restore([{<<"database">>, <<"1">>}, {<<"security">>, <<"on">>} | Meant], Context)),
     receive {restore, <<"x-1">>, [database, security]} -> ok after 5000 -> error(not_started) end,
+    %% The one that the dialog showed, and no newer one of its name.
+    Shown = [{name, <<"x-1">>}, {timestamp, {{2026, 11, 24}, {3, 0, 0}}}],
+    _ = controller_admin_backup:event(#submit{message = {restore_backup, Shown}},
+        host:query([{<<"files">>, <<"1">>} | Meant], Context)),
+    ?assertEqual(growl, said()),
+    receive {restore, <<"x-1">>, [files, {timestamp, 1795489200}]} -> ok after 5000 -> error(another) end,
     %% What is refused is said at once.
     _ = [
         begin

@@ -165,7 +165,7 @@ only_what_is_newer(Config) ->
     meck:expect(mod_backup, restore_backup, fun(Asked, Parts, _) -> Self ! {asked, Asked, Parts}, ok end),
     Restore = fun(At) ->
         ok = backup_replica:restore(#{name => Name, timestamp => At, is_proven => true, is_new => true}, Context),
-        receive {asked, Name, Parts} -> Parts after 0 -> nothing end
+        receive {asked, Name, [{timestamp, At} | Parts]} -> Parts after 0 -> nothing end
     end,
     ?assertEqual(nothing, begin ok = backup_replica:restore(undefined, Context), receive _ -> it after 0 -> nothing end end),
     ?assertEqual([files, config, security], Restore(Time)),

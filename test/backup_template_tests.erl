@@ -1,7 +1,57 @@
 %% @doc What templates print of backups: a name can be anything that somebody put into the list.
 -module(backup_template_tests).
 
+-export([priv_dir/0]).
+
 -include_lib("eunit/include/eunit.hrl").
+
+%% What is printed as it is: numbers, words and sizes of our own.
+-define(HARMLESS, [
+    <<"backup.duration_seconds">>, <<"backup.size_text">>, <<"job.done">>, <<"job.percent">>, <<"job.total">>,
+    <<"job.rate">>, <<"m.site.site|default:m.site.sitename">>,
+    <<"m.backup_revision.retention_months">>, <<"m.backup_revision.user_retention_days">>,
+    <<"m.backup_revision.deleted_user_retention_days">>
+]).
+
+%% Names, problems and messages come from a list that anybody may have written, or from programs.
+what_is_printed_is_escaped_test() ->
+    Printed = [
+        {filename:basename(Path), Value}
+     || Path <- templates_of_backups(),
+        {ok, Template} <- [file:read_file(Path)],
+        Value <- printed(Template)
+    ],
+    ?assert(length(Printed) > 30),
+    ?assertEqual([], [Found || {_, Value} = Found <- Printed, not is_harmless(Value)]).
+
+%% `{{ value }}', and `name=value' of a text with something in it.
+printed(Template) ->
+    Trans = lists:append(matches("{% *trans +\"[^\"]*\"(.*?)%}", Template)),
+    lists:append(matches("{{ *(.*?) *}}", Template))
+        ++ lists:append([lists:append(matches("[a-z]+=((?:[^ \"]|\"[^\"]*\")+)", Args)) || Args <- Trans]).
+
+is_harmless(<<"#", _/binary>>) ->
+    true;
+is_harmless(Value) ->
+    lists:member(Value, ?HARMLESS)
+        orelse re:run(Value, "^[a-z_.]+\\|escape(\\|linebreaksbr)?$") =/= nomatch
+        orelse re:run(Value, "^[a-z_.]+\\|date:_\"[^\"]*\"$") =/= nomatch.
+
+%% Those of revisions print what was made of escaped text, see there.
+templates_of_backups() ->
+    [
+        Path
+     || Path <- filelib:wildcard(filename:join(priv_dir(), "templates/*.tpl")),
+        string:find(filename:basename(Path), "revi") =:= nomatch,
+        string:find(filename:basename(Path), "revert") =:= nomatch,
+        filename:basename(Path) =/= "admin_backup_deleted.tpl"
+    ].
+
+matches(Pattern, Text) ->
+    case re:run(Text, Pattern, [global, dotall, {capture, all_but_first, binary}]) of
+        {match, Found} -> Found;
+        nomatch -> []
+    end.
 
 %% An id becomes part of a script: it is made of a number, never of a name.
 ids_are_numbers_test() ->
@@ -21,6 +71,7 @@ list_template() ->
     {ok, Template} = file:read_file(filename:join(priv_dir(), "templates/_admin_backup_list.tpl")),
     Template.
 
-%% Beside the folder of the sources, wherever it was compiled.
+%% @doc The folder of the templates. Beside that of the sources, wherever it was compiled.
+-spec priv_dir() -> file:filename().
 priv_dir() ->
     filename:join(filename:dirname(filename:dirname(code:which(mod_backup))), "priv").

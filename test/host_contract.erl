@@ -4,8 +4,8 @@
 
 -export([functions/0, records/0, print/0]).
 
-%% What Zotonic brings along beside its own modules.
--define(BROUGHT, [jobs, bert]).
+%% What Zotonic brings along beside the modules that are called as its own.
+-define(BROUGHT, [jobs, bert, controller_file]).
 
 %% @doc The functions of others that the modules in `src/' call.
 -spec functions() -> [mfa()].

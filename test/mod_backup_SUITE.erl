@@ -14,7 +14,7 @@
          not_running/1]).
 -export([encrypted/1, encrypted_without_password/1, never_plain_by_mistake/1]).
 -export([verifies/1, verify_of_a_damaged_one/1]).
--export([failures_are_shown/1, queues_of_two_sites/1, settles_later/1, restores_what_there_is/1, never_paused_for_ever/1, password_survives_a_restore/1]).
+-export([failures_are_shown/1, interrupted_restore_is_shown/1, queues_of_two_sites/1, settles_later/1, restores_what_there_is/1, never_paused_for_ever/1, password_survives_a_restore/1]).
 -export([restores/1, restore_that_fails/1, restore_options/1, settles_at_start/1, download/1]).
 
 suite() ->
@@ -427,9 +427,36 @@ failures_are_shown(Config) ->
     ?assertMatch([{restore, <<"it is damaged">>}, {verify, _}], lists:sort(Failures())),
     ok = idle(Context),
     ok = mod_backup:verify_backup(Name, Context),
-    backup_host:await(<<"ended">>),
-    backup_host:await(<<"ended">>),
-    ?assertMatch([{restore, _}], Failures()).
+    idle(Context),
+    ?assertMatch([{restore, _}], Failures()),
+    %% Also when the site was started again.
+    gen_server:stop('mod_backup$testsite'),
+    _ = backup_host:server(Context),
+    ?assertMatch([{restore, <<"it is damaged">>}], Failures()),
+    fake_restore(fun(_, _, _) -> {ok, #{backup => #{}, restored => [], skipped => [], warnings => []}} end),
+    ok = mod_backup:restore_backup(<<"x">>, [files], Context),
+    ?assertEqual([], Failures()).
+
+%% A restore that the power cut off, and that could not be completed.
+interrupted_restore_is_shown(Config) ->
+    Context = ?config(context, Config),
+    gen_server:stop('mod_backup$testsite'),
+    Settling = fun(Result) ->
+        meck:expect(zbackup, settle, fun(_) -> {ok, {fake, Result}} end),
+        meck:expect(zbackup, await, fun({fake, Fake}, _, Acc) -> {Fake, Acc} end),
+        _ = backup_host:server(Context),
+        gen_server:stop('mod_backup$testsite'),
+        [{Kind, Message} || #{kind := Kind, message := Message} <- mod_backup:failures(Context)]
+    end,
+    Settled = fun(IsCompleted) ->
+        {ok, #{settled => #{backup => <<"testsite-3">>, completed => IsCompleted, skipped => []}}}
+    end,
+    [{restore, TakenBack}] = Settling(Settled(false)),
+    ?assertNotEqual(nomatch, string:find(TakenBack, "testsite-3")),
+    ?assertEqual([{restore, TakenBack}], Settling({ok, #{settled => undefined}})),
+    ?assertEqual([], Settling(Settled(true))),
+    ?assertEqual([{restore, <<"why">>}], Settling({error, io, <<"why">>})),
+    ?assertEqual([{restore, <<"why">>}], Settling({error, in_progress, <<"by PID 1">>})).
 
 restore_options(Config) ->
     Context = ?config(context, Config),
@@ -454,7 +481,13 @@ restore_options(Config) ->
                  [mod_backup:observe_backup_restore({backup_restore, Name, [files]}, Context)
                   || Name <- [other, 7, [-1]]]),
     _ = mod_backup:observe_backup_restore({backup_restore, "x-1", [files]}, Context),
-    receive {asked, <<"x-1">>, #{only := [files]}, _} -> ok after 0 -> error(third) end.
+    receive {asked, <<"x-1">>, #{only := [files]}, _} -> ok after 0 -> error(third) end,
+    _ = mod_backup:restore_backup("x-1", [{timestamp, 17}, files], Context),
+    receive {asked, <<"x-1">>, #{only := [files], timestamp := 17}, _} -> ok after 0 -> error(fourth) end,
+    _ = mod_backup:restore_backup("x-1", [{timestamp, 17}], Context),
+    receive {asked, <<"x-1">>, #{only := [database, files], timestamp := 17}, _} -> ok after 0 -> error(fifth) end,
+    ?assertEqual({error, {unknown_option, {timestamp, soon}}},
+                 mod_backup:restore_backup("x-1", [{timestamp, soon}], Context)).
 
 settles_at_start(Config) ->
     Context = ?config(context, Config),

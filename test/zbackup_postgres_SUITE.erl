@@ -5,7 +5,7 @@
 -include_lib("stdlib/include/assert.hrl").
 
 -export([all/0, suite/0, init_per_suite/1, end_per_suite/1, init_per_testcase/2]).
--export([round_trip/1, restore/1, drill/1, only_the_schema/1, wrong_password/1, server_that_is_down/1, schema_that_is_missing/1]).
+-export([round_trip/1, restore/1, progress_of_a_restore/1, drill/1, only_the_schema/1, wrong_password/1, server_that_is_down/1, schema_that_is_missing/1]).
 
 suite() ->
     [{timetrap, {minutes, 2}}].
@@ -77,10 +77,23 @@ restore(Config) ->
     ?assertMatch(#{restored := [#{piece := database, entries := 5000} | _]}, Report),
     ?assertEqual(Before, psql(Dir, Rows)).
 
-%% The restore is rehearsed on the real server, which is as before afterwards.
+%% As much is done as there is, and not more.
+progress_of_a_restore(Config) ->
+    Dir = ?config(dir, Config),
+    Site = test_site:new(Dir, #{database => ?config(database, Config), encryption => #{password => "secret"}}),
+    psql(Dir, ["insert into ", quoted(?config(schema, Config)), ".rsc (title) ",
+               "select 'page ' || n from generate_series(1, 400000) n;"]),
+    {ok, _} = run(zbackup:backup(Site)),
+    {ok, Job} = zbackup:restore(Site, <<"recent">>),
+    {{ok, _}, All} = zbackup:await(Job, fun(Progress, Seen) -> [Progress | Seen] end, []),
+    ?assertMatch([_ | _], [Done || #{phase := load, done := Done} <- All, Done > 0]),
+    ?assertEqual([], [Progress || #{done := Done, total := Total} = Progress <- All, Done > Total]).
+
+%% The restore is rehearsed on the real server, which is as before afterwards. The user is a superuser: only
+%% what is encrypted is proven enough for that.
 drill(Config) ->
     Dir = ?config(dir, Config),
-    Site = test_site:new(Dir, #{database => ?config(database, Config)}),
+    Site = test_site:new(Dir, #{database => ?config(database, Config), encryption => #{password => "secret"}}),
     {ok, _} = run(zbackup:backup(Site)),
     psql(Dir, ["delete from ", quoted(?config(schema, Config)), ".rsc where id > 7;"]),
     {ok, #{ok := true, backups := [#{parts := [#{rehearsed := Tables} | _]}]}} =

@@ -13,6 +13,7 @@
     wrong_options/1,
     nothing_to_settle/1,
     an_interrupted_restore_is_settled/1,
+    only_the_one_that_was_chosen/1,
     from_the_shell/1,
     a_drill_needs_a_database/1
 ]).
@@ -83,6 +84,19 @@ wrong_options(Config) ->
         ]
     ],
     ?assertMatch({error, unknown_backup, _}, run(zbackup:restore(Site, "../testsite-1"))),
+    ?assertEqual(Before, content(Config)).
+
+%% Names are used again.
+only_the_one_that_was_chosen(Config) ->
+    Site = ?config(site, Config),
+    Name = ?config(backup, Config),
+    {ok, #{backups := [#{timestamp := Timestamp}]}} = zbackup:list(Site),
+    Before = content(Config),
+    {error, unknown_backup, Message} = run(zbackup:restore(Site, Name, #{timestamp => Timestamp - 60})),
+    ?assertNotEqual(nomatch, string:find(Message, Name)),
+    ?assertEqual(Before, content(Config)),
+    lose(Config),
+    {ok, _} = run(zbackup:restore(Site, Name, #{timestamp => Timestamp})),
     ?assertEqual(Before, content(Config)).
 
 nothing_to_settle(Config) ->

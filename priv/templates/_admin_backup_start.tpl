@@ -1,6 +1,8 @@
-<p>
-    {_ A backup that you make takes the place of the one of the same day of the week. _}
-</p>
+{% if m.backup.allow_manual_backup %}
+    <p>{_ A backup that you make takes the place of the one of the same day of the week. _}</p>
+{% else %}
+    <p>{_ Backups cannot be started by hand: the configuration forbids it. _}</p>
+{% endif %}
 {% if m.backup.is_filestore_enabled %}
     <p class="help-block">
         <span class="glyphicon glyphicon-info-sign" aria-hidden="true"></span>

@@ -1,4 +1,4 @@
-{% wire id=#form type="submit" postback={restore_backup name=backup.name} delegate=`controller_admin_backup` %}
+{% wire id=#form type="submit" postback={restore_backup name=backup.name timestamp=backup.timestamp} delegate=`controller_admin_backup` %}
 <form id="{{ #form }}" method="post" action="postback">
     <p>
         {% trans "The site becomes as it was on {date}. What was written since is lost." date=backup.timestamp|date:_"Y-m-d H:i" %}

@@ -13,7 +13,11 @@
         </p>
     </div>
 
-    {% live template="_admin_backup_alerts.tpl" topic="bridge/origin/model/backup/event/backup" %}
+    {# After a restore the site is another one: what is shown is asked again when the connection is back. #}
+    {% live template="_admin_backup_alerts.tpl"
+            topic="bridge/origin/model/backup/event/backup"
+            topic="$bridge/origin/status"
+    %}
 
     <div class="row">
         <div class="col-lg-8 col-md-7">
@@ -24,10 +28,14 @@
                     {% live template="_admin_backup_progress.tpl"
                             topic="bridge/origin/model/backup/event/backup"
                             topic="bridge/origin/model/backup/event/progress"
+                            topic="$bridge/origin/status"
                     %}
                     {# Only what is said here is read aloud: the bar above changes every second. #}
                     <div class="sr-only" role="status" aria-live="polite">
-                        {% live template="_admin_backup_spoken.tpl" topic="bridge/origin/model/backup/event/backup" %}
+                        {% live template="_admin_backup_spoken.tpl"
+                                topic="bridge/origin/model/backup/event/backup"
+                                topic="$bridge/origin/status"
+                        %}
                     </div>
                 </div>
             </div>
@@ -35,7 +43,10 @@
             <div class="widget">
                 <h3 class="widget-header">{_ The backups _}</h3>
                 <div class="widget-content">
-                    {% live template="_admin_backup_list.tpl" topic="bridge/origin/model/backup/event/backup" %}
+                    {% live template="_admin_backup_list.tpl"
+                            topic="bridge/origin/model/backup/event/backup"
+                            topic="$bridge/origin/status"
+                    %}
                 </div>
             </div>
         </div>

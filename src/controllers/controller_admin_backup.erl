@@ -53,19 +53,23 @@ event(#submit{message = {restore_backup, Args}}, Context) ->
             z_render:growl_error(?__("Choose what to restore.", Context), Context);
         true ->
             case mod_backup:running(Context) of
-                undefined -> restore(Name, Parts, Context);
+                undefined -> restore(Name, Parts ++ made(proplists:get_value(timestamp, Args)), Context);
                 #{} -> z_render:growl_error(busy(in_progress, Context), Context)
             end;
         false ->
             denied(Context)
     end.
 
+%% When the backup was made that the dialog showed.
+made(undefined) -> [];
+made(At) -> [{timestamp, calendar:datetime_to_gregorian_seconds(At) - 62167219200}].
+
 %% It outlives the processes of the site, which are started again. When it is refused, that is known at once;
 %% what becomes of it later is shown by the page.
-restore(Name, Parts, Context) ->
+restore(Name, Options, Context) ->
     %% An answer that comes too late goes nowhere.
     Ref = erlang:alias(),
-    _ = z_proc:spawn_md(fun() -> Ref ! {Ref, mod_backup:restore_backup(Name, Parts, Context)} end),
+    _ = z_proc:spawn_md(fun() -> Ref ! {Ref, mod_backup:restore_backup(Name, Options, Context)} end),
     Answer = receive
         {Ref, Result} -> Result
     after 500 ->

@@ -4,7 +4,7 @@
 %% into a path before one was found there. So no name leads out of the folder or to another file in it.
 -module(backup_files).
 
--export([find/2, is_forbidden/2]).
+-export([find/2, is_forbidden/2, is_allowed/1]).
 
 -include_lib("kernel/include/file.hrl").
 -include_lib("zotonic_core/include/zotonic.hrl").
@@ -44,9 +44,8 @@ regular(Path) ->
 %% @doc Whether somebody may not download a file, of those that were found.
 -spec is_forbidden(file:filename_all() | undefined, z:context()) -> boolean().
 is_forbidden(File, Context) ->
-    IsAllowed = z_acl:is_allowed(use, mod_backup, Context)
-        andalso backup_config:allow_backup_download(Context),
-    %% When controller_file has the name from the URL, it does not say it here.
+    IsAllowed = is_allowed(Context),
+    %% Not everybody who asks knows the name from the URL.
     Report = #{
         in => zotonic_mod_backup,
         text => <<"Download of a backup">>,
@@ -61,3 +60,8 @@ is_forbidden(File, Context) ->
         false -> ?LOG_WARNING(Report#{result => error, reason => eacces})
     end,
     not IsAllowed.
+
+%% @doc Whether somebody may download backups at all.
+-spec is_allowed(z:context()) -> boolean().
+is_allowed(Context) ->
+    z_acl:is_allowed(use, mod_backup, Context) andalso backup_config:allow_backup_download(Context).

@@ -16,7 +16,7 @@
     settle
     | {backup, nightly | manual, full | database, calendar:date() | undefined}
     | {verify, [binary()]}
-    | {restore, binary(), [restore_part()]}.
+    | {restore, binary(), #{only := [restore_part()], timestamp => integer()}}.
 
 -type restore_part() :: database | files | config | security.
 
@@ -115,7 +115,7 @@ crashed(Task, Reason, Context) ->
 
 run(settle, Server, Context) ->
     case job(zbackup:settle(backup_site:restorable(Context)), Server, Context) of
-        {ok, _} -> ok;
+        {ok, #{settled := Settled}} -> settled(Settled, Context);
         {error, _, _} = Error -> Error
     end;
 run({backup, When, What, Day}, Server, Context) ->
@@ -124,8 +124,9 @@ run({backup, When, What, Day}, Server, Context) ->
             %% One at a time on this node: all sites have the same hour.
             jobs:run(mod_backup, fun() ->
                 publish(started, Context),
-                case job(zbackup:backup(Request#{day => Day}), Server, Context) of
-                    {ok, Report} -> made(When, Report, Server, Context);
+                IsProven = When =:= nightly andalso backup_config:verify_after(Context),
+                case job(zbackup:backup(Request#{day => Day, prove => IsProven}), Server, Context) of
+                    {ok, Report} -> made(Report, Context);
                     {error, _, _} = Error -> Error
                 end
             end);
@@ -137,20 +138,20 @@ run({verify, Names}, Server, Context) ->
         {ok, _} -> ok;
         {error, _, _} = Error -> Error
     end;
-run({restore, Name, Wanted}, Server, Context) ->
+run({restore, Name, #{only := Wanted} = Options}, Server, Context) ->
     publish(restore_started, Context),
     Parts = parts(Name, Wanted, Context),
     case backup_replica:prepare(Parts, Context) of
-        ok -> restore(Name, Parts, Server, Context);
+        ok -> restore(Name, Parts, Options, Server, Context);
         {error, _, _} = Error -> Error
     end.
 
-restore(Name, Parts, Server, Context) ->
+restore(Name, Parts, Options, Server, Context) ->
     Request = backup_site:restorable(Context),
     Offsite = backup_config:offsite(Context),
     Before = encryption(Parts, Context),
     Restored = try
-        job(zbackup:restore(Request, Name, #{only => Parts}), Server, Context)
+        job(zbackup:restore(Request, Name, Options#{only := Parts}), Server, Context)
     after
         backup_pool:unpause()
     end,
@@ -281,7 +282,26 @@ keep_offsite(true, Before, Name, Context) ->
             })
     end.
 
-made(When, #{backup := #{name := Name} = Backup, skipped := Skipped, warnings := Warnings}, Server, Context) ->
+%% What became of a restore that had been interrupted.
+settled(undefined, _) ->
+    ok;
+settled(#{backup := Name, completed := IsCompleted}, Context) ->
+    ?LOG_WARNING(#{
+        in => zotonic_mod_backup,
+        text => <<"A restore had been interrupted">>,
+        result => case IsCompleted of true -> ok; false -> error end,
+        backup => Name
+    }),
+    case IsCompleted of
+        true ->
+            backup_status:job_succeeded(restore, Context);
+        false ->
+            Message = <<"the restore of ", Name/binary, " was interrupted, and taken back: the site is as it was "
+                        "before it">>,
+            backup_status:job_failed(restore, interrupted, Message, Context)
+    end.
+
+made(#{backup := #{name := Name} = Backup, skipped := Skipped, warnings := Warnings}, Context) ->
     ?LOG_INFO(#{
         in => zotonic_mod_backup,
         text => <<"Backup made">>,
@@ -302,19 +322,15 @@ made(When, #{backup := #{name := Name} = Backup, skipped := Skipped, warnings :=
         first => lists:sublist(Skipped, 10)
     }),
     publish(made, Context),
-    case When =:= nightly andalso backup_config:verify_after(Context) of
-        true ->
-            case verify([Name], Server, Context) of
-                {ok, #{ok := true}} -> ok;
-                {ok, #{backups := Backups}} -> {error, damaged, problem(Backups)};
-                {error, _, _} = Error -> Error
-            end;
-        false ->
+    case Backup of
+        #{verified := #{ok := false, problem := Problem}} ->
+            %% What is new is proven, else it would not be there.
+            {error, damaged, <<"The media files that the backup keeps from before are not whole: ", Problem/binary>>};
+        _ ->
             ok
     end.
 
 verify(Names, Server, Context) ->
-    publish(verify_started, Context),
     Store = backup_site:store(Context),
     case job(zbackup:verify(Store, Names, #{record => true}), Server, Context) of
         {ok, #{backups := Backups}} = Verified ->
@@ -373,6 +389,8 @@ entered(database, Context) ->
     publish(sql_backup_started, Context);
 entered(files, Context) ->
     publish(archive_backup_started, Context);
+entered(verify, Context) ->
+    publish(verify_started, Context);
 entered(load, Context) ->
     %% From here on the database that the site sees is about to be another.
     ok = backup_pool:pause(Context),
@@ -400,15 +418,21 @@ ended({backup, When, _, _}, {error, Kind, Message}, Context) ->
     backup_status:failed(When, Kind, Message, Context),
     publish(error, Context);
 ended({restore, _, _}, ok, Context) ->
+    backup_status:job_succeeded(restore, Context),
     publish(restored, Context);
 ended({restore, _, _}, {error, Kind, Message}, Context) ->
     complain(<<"The backup is not restored">>, Kind, Message),
+    backup_status:job_failed(restore, Kind, Message, Context),
     publish(restore_error, Context);
+ended({verify, _}, ok, Context) ->
+    backup_status:job_succeeded(verify, Context);
 ended({verify, _}, {error, Kind, Message}, Context) ->
     complain(<<"The backup could not be proven">>, Kind, Message),
+    backup_status:job_failed(verify, Kind, Message, Context),
     publish(verify_error, Context);
-ended(settle, {error, Kind, Message}, _) ->
-    complain(<<"What a restore left could not be finished">>, Kind, Message);
+ended(settle, {error, Kind, Message}, Context) when Kind =/= in_progress ->
+    complain(<<"What a restore left could not be finished">>, Kind, Message),
+    backup_status:job_failed(restore, Kind, Message, Context);
 ended(_, _, _) ->
     ok.
 

@@ -31,7 +31,7 @@ restore(#{name := Name, timestamp := Timestamp} = Newest, Context) ->
         _ ->
             case Newest of
                 #{is_proven := true} ->
-                    restore_all(Name, Context);
+                    restore_all(Name, Timestamp, Context);
                 #{is_proven := false} ->
                     {error, damaged,
                         <<Name/binary, " is not restored: nothing proves that it is what was backed up. When it is "
@@ -39,10 +39,10 @@ restore(#{name := Name, timestamp := Timestamp} = Newest, Context) ->
             end
     end.
 
-restore_all(Name, Context) ->
+restore_all(Name, Timestamp, Context) ->
     case all_of(Name, Context) of
         {ok, Parts} ->
-            case mod_backup:restore_backup(Name, Parts, Context) of
+            case mod_backup:restore_backup(Name, [{timestamp, Timestamp} | Parts], Context) of
                 ok -> ok;
                 {error, {_, _}} -> ok;
                 {error, Reason} -> {error, in_progress, <<"no restore now: ", (atom_to_binary(Reason))/binary>>}

@@ -1,10 +1,18 @@
 %% @doc How it goes with the backups of a site: the last failure is kept until a backup goes well, and the
-%% administrator is told once when they stop working, and once when they work again.
+%% administrator is told once when they stop working, and once when they work again. Of other jobs, somebody
+%% started them and looks at the page: their failures are only kept.
 -module(backup_status).
 
--export([failed/4, succeeded/2, restored/2, writable/1, read/1]).
+-export([failed/4, succeeded/2, job_failed/4, job_succeeded/2, failures/1, restored/2, writable/1, read/1]).
 
 -include_lib("zotonic_core/include/zotonic.hrl").
+
+-export_type([job/0, failure/0]).
+
+-type job() :: restore | verify.
+
+%% What did not go well, and has not since then.
+-type failure() :: #{kind := job(), at := calendar:datetime(), message := unicode:unicode_binary()}.
 
 %% @doc A backup failed. By mail goes what nobody sees otherwise: failures of the night.
 -spec failed(nightly | manual, atom(), unicode:unicode_binary(), z:context()) -> ok.
@@ -12,14 +20,7 @@ failed(When, Kind, Message, Context) ->
     update(
         fun(#{told := IsTold} = Status) ->
             Told = IsTold orelse (When =:= nightly andalso tell(failure, Message, Context)),
-            Status#{
-                failure => #{
-                    at => erlang:system_time(second),
-                    kind => atom_to_binary(Kind),
-                    message => Message
-                },
-                told => Told
-            }
+            Status#{failure => failure(Kind, Message), told => Told}
         end,
         Context
     ).
@@ -50,12 +51,47 @@ writable(Context) ->
         zbackup:set_status(#{backup_dir => backup_site:dir(Context)}, read(Context))
     end).
 
+%% @doc A restore or a proof failed. The site may start again at once.
+-spec job_failed(job(), atom(), unicode:unicode_binary(), z:context()) -> ok.
+job_failed(Job, Kind, Message, Context) ->
+    update(
+        fun(#{jobs := Jobs} = Status) ->
+            Status#{jobs => Jobs#{atom_to_binary(Job) => failure(Kind, Message)}}
+        end,
+        Context
+    ).
+
+%% @doc A restore or a proof went well.
+-spec job_succeeded(job(), z:context()) -> ok.
+job_succeeded(Job, Context) ->
+    update(
+        fun(#{jobs := Jobs} = Status) -> Status#{jobs => maps:remove(atom_to_binary(Job), Jobs)} end,
+        Context
+    ).
+
+failure(Kind, Message) ->
+    #{at => erlang:system_time(second), kind => atom_to_binary(Kind), message => Message}.
+
+%% @doc The jobs that failed, and have not gone well since then.
+-spec failures(z:context()) -> [failure()].
+failures(Context) ->
+    #{jobs := Jobs} = read(Context),
+    [
+        #{
+            kind => Job,
+            at => calendar:system_time_to_universal_time(At, second),
+            message => Message
+        }
+     || Job <- [restore, verify],
+        #{at := At, message := Message} <- [maps:get(atom_to_binary(Job), Jobs, none)]
+    ].
+
 %% @doc What is remembered.
 -spec read(z:context()) -> zbackup:status().
 read(Context) ->
     case zbackup:status(#{backup_dir => backup_site:dir(Context)}) of
         {ok, Status} -> Status;
-        {error, _, _} -> #{failure => undefined, told => false, restored => undefined}
+        {error, _, _} -> #{failure => undefined, told => false, jobs => #{}, restored => undefined}
     end.
 
 %% One at a time. A status that cannot be written is told to the log: the backup is not worse for it.

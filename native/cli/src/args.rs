@@ -1,7 +1,7 @@
 //! The command line.
 
 use clap::{Parser, Subcommand, ValueEnum};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use zbackup_core::restore;
 
 /// Backup, proof and recovery of a Zotonic site, on a machine with or without Zotonic.
@@ -113,6 +113,10 @@ pub(crate) enum Command {
         /// Only these: database, files, config, security
         #[arg(long, value_delimiter = ',', value_name = "PIECES")]
         only: Vec<Piece>,
+        /// When it was made, in seconds since 1970 as "list --json" has it: a newer one that got its name
+        /// meanwhile is not restored
+        #[arg(long, value_name = "SECONDS")]
+        timestamp: Option<i64>,
         /// The file with the password of an encrypted backup. Without it: that of SITE.TOML, else it is
         /// asked for
         #[arg(long, value_name = "FILE")]
@@ -187,6 +191,17 @@ impl Command {
             | Self::Restore { json, .. }
             | Self::PruneRevisions { json, .. } => *json,
             Self::Decrypt { .. } => false,
+        }
+    }
+
+    /// The site, where the command is about one.
+    pub(crate) fn config(&self) -> Option<&Path> {
+        match self {
+            Self::Backup { config, .. }
+            | Self::PruneRevisions { config, .. }
+            | Self::Restore { config, .. } => Some(config),
+            Self::List { from, .. } | Self::Verify { from, .. } => from.config.as_deref(),
+            Self::Decrypt { .. } => None,
         }
     }
 }

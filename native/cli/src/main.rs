@@ -32,21 +32,35 @@ const WRONG_PASSWORD: u8 = 3;
 const DAMAGED: u8 = 4;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => return not_understood(&error),
+    };
     let cancel = Cancel::default();
     signal::cancel_on_interrupt(cancel.clone());
     let is_json = args.command.is_json();
     let code = run(&args, cancel).unwrap_or_else(|error| {
-        let json = serde_json::json!({
-            "error": error.kind(),
-            "message": error.to_string(),
-        });
-        if !is_json || print(&show::json(&json)).is_err() {
+        let json = show::failure(error.kind(), &error.to_string());
+        if !is_json || print(&json).is_err() {
             tell(&format!("zbackup: {error}\n"));
         }
-        exit_code(error.kind())
+        exit_code(&error, &args.command)
     });
     ExitCode::from(code)
+}
+
+/// What clap says of a command: help that was asked for, or why it is wrong. A program that asked for JSON
+/// gets that.
+fn not_understood(error: &clap::Error) -> ExitCode {
+    let is_wrong = error.use_stderr();
+    let is_json = std::env::args_os().any(|word| word == "--json");
+    let text = error.to_string();
+    let json = show::failure(ErrorKind::Usage, text.trim_end());
+    if !is_wrong || !is_json || print(&json).is_err() {
+        // With its colours, where it is a terminal.
+        let _ = error.print();
+    }
+    ExitCode::from(if is_wrong { USAGE } else { DONE })
 }
 
 /// To stdout. A reader that has seen enough, as `head` does, is no error.
@@ -66,8 +80,14 @@ fn tell(text: &str) {
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
-fn exit_code(kind: ErrorKind) -> u8 {
-    match kind {
+fn exit_code(error: &Error, command: &Command) -> u8 {
+    // What says how to work cannot be read; not what is worked on.
+    if let Error::Io { path, doing, .. } = error
+        && (command.config() == Some(path) || *doing == Password::READING)
+    {
+        return USAGE;
+    }
+    match error.kind() {
         ErrorKind::Usage | ErrorKind::NoPassword => USAGE,
         ErrorKind::WrongPassword => WRONG_PASSWORD,
         ErrorKind::Damaged => DAMAGED,
@@ -111,6 +131,7 @@ fn run(args: &Args, cancel: Cancel) -> Result<u8> {
             let options = backup::Options {
                 database_only: *database_only,
                 day: None,
+                prove: false,
             };
             let report = backup::run(&site, options, &monitor)?;
             drop(monitor);
@@ -240,22 +261,31 @@ fn run(args: &Args, cancel: Cancel) -> Result<u8> {
             name,
             config,
             only,
+            timestamp,
             password_file,
             yes,
             json,
         } => {
             let site = read_site(config)?;
-            settle(Some(&site), &monitor)?;
-            let only: Vec<restore::Piece> = only.iter().map(|piece| (*piece).into()).collect();
-            let plan = restore::plan(&site, name, &only)?;
+            match settle(Some(&site), &monitor) {
+                // It may be that this restore takes its place.
+                Err(error @ Error::Database(_)) => tell(&format!("zbackup: warning: {error}\n")),
+                settled => settled?,
+            }
+            let mut options = restore::Options {
+                only: only.iter().map(|piece| (*piece).into()).collect(),
+                timestamp: *timestamp,
+            };
+            let plan = restore::plan(&site, name, &options)?;
             if !*yes && !confirm(&show::plan(&plan, &site)?)? {
                 tell("nothing was changed\n");
                 return Ok(FAILED);
             }
-            // The one that was agreed to, also when "recent" is another by now.
+            // The one that was agreed to, also when "recent" is another by now, or its name another's.
             let name = plan.backup.name.as_str();
+            options.timestamp = Some(plan.backup.timestamp);
             let report = with_password(password_file.as_deref(), Some(&site), |password| {
-                restore::run(&site, name, &only, password, &monitor)
+                restore::run(&site, name, &options, password, &monitor)
             })?;
             drop(monitor);
             if *json {

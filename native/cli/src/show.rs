@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 use zbackup_core::archive::Skipped;
 use zbackup_core::backup::Report;
-use zbackup_core::error::Result;
+use zbackup_core::error::{ErrorKind, Result};
 use zbackup_core::list::{Listed, Listing};
 use zbackup_core::offsite::{Problem, Pulled, Pushed};
 use zbackup_core::restore::{self, Piece, Plan};
@@ -26,6 +26,11 @@ pub(crate) fn json(value: &impl Serialize) -> String {
         // What is printed here is made of maps with text for keys: it always can be.
         Err(error) => format!("{error}\n"),
     }
+}
+
+/// What went wrong, for a program.
+pub(crate) fn failure(kind: ErrorKind, message: &str) -> String {
+    json(&serde_json::json!({ "error": kind, "message": message }))
 }
 
 pub(crate) fn report(report: &Report) -> String {

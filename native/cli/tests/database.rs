@@ -131,7 +131,7 @@ fn neither_owners_nor_grants_are_in_the_dump() {
     let server = Postgres::here();
     let database = server.database();
     let role = database.role("x");
-    database.sql(&format!(
+    database.admin(&format!(
         "CREATE SCHEMA s AUTHORIZATION \"{role}\"; CREATE TABLE s.t (x int); ALTER TABLE s.t OWNER TO \"{role}\";
          GRANT ALL ON s.t TO PUBLIC; GRANT USAGE ON SCHEMA s TO PUBLIC"
     ));
@@ -277,7 +277,7 @@ fn a_role_that_may_not_read_a_table_is_said() {
     let server = Postgres::here();
     let database = server.database();
     let role = database.role("x");
-    database.sql(&format!(
+    database.admin(&format!(
         "CREATE SCHEMA s; CREATE TABLE s.closed AS SELECT 1 AS x; ALTER ROLE \"{role}\" NOSUPERUSER;
          GRANT USAGE ON SCHEMA s TO \"{role}\""
     ));
@@ -399,6 +399,59 @@ fn what_pg_dump_warns_of_is_shown_and_the_backup_is_good() {
             .unwrap()
             .contains("circular foreign-key")
     );
+}
+
+#[test]
+fn a_dump_that_a_restore_would_refuse_is_warned_of_and_kept() {
+    let server = Postgres::here();
+    let database = server.database();
+    // A part of a table that is not the site's.
+    database.sql(
+        "CREATE SCHEMA s; CREATE SCHEMA other; CREATE TABLE other.whole (x int) PARTITION BY LIST (x);
+         CREATE TABLE s.part PARTITION OF other.whole FOR VALUES IN (1)",
+    );
+    let site = database_site(&database.settings("s"));
+    let report = site.run("backup --json").good().json();
+    let warning = report["warnings"][0].as_str().unwrap();
+    let dump = gunzip(&site.part(report["backup"]["name"].as_str().unwrap(), "database"));
+    let lines: Vec<&str> = dump.lines().collect();
+    let line = lines
+        .iter()
+        .position(|line| line.contains("\"other\""))
+        .unwrap()
+        + 1;
+    for words in [
+        "a restore would refuse",
+        &format!("line {line} of the dump"),
+        "of the schema \"other\"",
+    ] {
+        assert!(warning.contains(words), "{warning}");
+    }
+    site.run("backup")
+        .expect(0, &["warning", "a restore would refuse"]);
+    let ran = site.run("restore recent --yes");
+    assert!(
+        ran.said().contains(&format!("line {line} of the dump")),
+        "{ran:#?}"
+    );
+    database.sql("DROP TABLE s.part");
+    site.run("backup").good().without(&["warning"]);
+}
+
+#[test]
+fn a_terminal_does_not_obey_what_pg_dump_and_the_server_say() {
+    let evil = "printf 'pg_dump: \\033]0;owned\\007\\033[2J\\rgone\\n' >&2";
+    let site = spoiled(&format!("{evil}; exit 1"));
+    let failed = site
+        .run("backup")
+        .expect(1, &["\\u{1b}]0;owned\\u{7}", "\\rgone"]);
+    let site = spoiled(&format!("{evil}\ncat <<'EOF'\n{DUMP}EOF"));
+    let warned = site
+        .run("backup")
+        .expect(0, &["warning", "\\u{1b}]0;owned"]);
+    for ran in [failed, warned] {
+        assert!(!ran.said().contains(['\u{1b}', '\u{7}', '\r']), "{ran:#?}");
+    }
 }
 
 #[test]

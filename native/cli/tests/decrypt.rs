@@ -267,7 +267,7 @@ fn a_password_file_that_cannot_be_read_is_said() {
         Path::new("--password-file"),
         &gone,
     ]);
-    ran.expect(1, &["password file", "no-password-here", "No such file"]);
+    ran.expect(2, &["password file", "no-password-here", "No such file"]);
     assert!(sealed.others().is_empty());
 }
 

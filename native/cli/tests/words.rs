@@ -48,11 +48,39 @@ fn wrong_usage_exits_with_2() {
     }
 }
 
+/// A program that reads JSON gets that, whatever was wrong with the command.
+#[test]
+fn wrong_usage_is_json_where_that_was_asked_for() {
+    for words in [
+        "--json",
+        "backup --json",
+        "list --json",
+        "list --json --config x --dir y",
+        "verify --config x --json --nonsense",
+        "restore --json --yes",
+        "restore x --json --config y --only everything --yes",
+        "list --json --config /nowhere/site.toml",
+    ] {
+        let ran = zbackup(words.split_whitespace()).expect(2, &[]);
+        let json = ran.json();
+        assert!(ran.stderr.is_empty(), "{words}: {ran:#?}");
+        assert!(
+            json["error"].is_string() && json["message"].is_string(),
+            "{words}: {ran:#?}"
+        );
+        assert!(!ran.stdout.contains("\\u001b"), "{words}: {ran:#?}");
+    }
+    let ran = zbackup(["list", "--json"]).expect(2, &[]);
+    assert_eq!(ran.json()["error"], "usage");
+    // Help is help.
+    zbackup(["list", "--json", "--help"]).expect(0, &["Usage: zbackup list"]);
+}
+
 #[test]
 fn a_missing_site_toml_is_named() {
     for command in ["backup", "list", "verify"] {
         let ran = zbackup([command, "--config", "/nowhere/site.toml"]);
-        ran.expect(1, &["/nowhere/site.toml", "No such file"]);
+        ran.expect(2, &["/nowhere/site.toml", "No such file"]);
     }
     zbackup(["list", "--dir", "/nowhere"]).expect(1, &["/nowhere", "No such file"]);
 }

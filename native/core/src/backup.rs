@@ -1,7 +1,9 @@
 //! Makes a backup of a site: database, configuration, media.
 
 use crate::archive::{Packer, Skipped, measure};
-use crate::catalog::{BackupFolder, BackupName, Catalog, Entry, Part, PartName, StoredPart};
+use crate::catalog::{
+    BackupFolder, BackupName, Catalog, Entry, Part, PartName, StoredPart, Verification, Work,
+};
 use crate::database;
 use crate::durable::real;
 use crate::error::{Error, Result};
@@ -9,8 +11,10 @@ use crate::progress::{Monitor, Phase};
 use crate::restore;
 use crate::room;
 use crate::schedule;
+use crate::secret::Password;
 use crate::site::{Site, config_name};
 use crate::stream::{Effort, Sealer, StreamWriter};
+use crate::verify;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::Serialize;
@@ -26,6 +30,9 @@ pub struct Options {
     /// The day that the backup is of, which names it; today when none is given. A nightly backup that
     /// is made late is still of its night ([`schedule::due`]).
     pub day: Option<Date>,
+    /// Read back what was made, and prove it as [`verify::run`] does, before it takes the place of
+    /// anything. What comes out is in the list.
+    pub prove: bool,
 }
 
 /// A backup that was made.
@@ -61,7 +68,8 @@ pub struct Made {
 ///
 /// # Errors
 /// Any of [`Error`]. The backups that were there before are untouched then; unless it was decided
-/// already and the disk failed, which whoever opens the folder next finishes.
+/// already and the disk failed, which whoever opens the folder next finishes. `Unproven` when what was
+/// made is not what it should be.
 pub fn run(site: &Site, options: Options, monitor: &Monitor) -> Result<Report> {
     let began = Instant::now();
     let now = Timestamp::now();
@@ -83,7 +91,7 @@ pub fn run(site: &Site, options: Options, monitor: &Monitor) -> Result<Report> {
         ));
     }
 
-    let folder = BackupFolder::open(&site.backup_dir)?;
+    let folder = BackupFolder::open_for(&site.backup_dir, Work::Backup)?;
     let (settled, unsettled) = match restore::settle_in(site, &folder, monitor) {
         Ok(settled) => (settled, None),
         Err(error @ Error::Cancelled) => return Err(error),
@@ -122,8 +130,8 @@ pub fn run(site: &Site, options: Options, monitor: &Monitor) -> Result<Report> {
         .as_ref()
         .map(|database| {
             making.part(Part::Database, None, |out, making| {
-                let warning = database::dump(database, out, making.monitor)?;
-                making.warnings.extend(warning);
+                let warnings = database::dump(database, out, making.monitor)?;
+                making.warnings.extend(warnings);
                 Ok(())
             })
         })
@@ -155,8 +163,6 @@ pub fn run(site: &Site, options: Options, monitor: &Monitor) -> Result<Report> {
         })
         .transpose()?;
 
-    // The last chance: from here on it is decided.
-    monitor.check()?;
     let before = catalog.get(&name).filter(|_| options.database_only);
     let kept = before.and_then(|before| {
         let file = before.files?;
@@ -181,7 +187,7 @@ pub fn run(site: &Site, options: Options, monitor: &Monitor) -> Result<Report> {
         mut warnings,
         ..
     } = making;
-    let backup = Entry::new(
+    let mut backup = Entry::new(
         name.clone(),
         now.as_second(),
         [database, config, files.or(kept)],
@@ -189,6 +195,11 @@ pub fn run(site: &Site, options: Options, monitor: &Monitor) -> Result<Report> {
         password.is_some(),
         began.elapsed(),
     );
+    if options.prove {
+        backup.verified = proof(&folder, site, &backup, &made, password.as_ref(), monitor)?;
+    }
+    // The last chance: from here on it is decided.
+    monitor.check()?;
     let staged: Vec<PartName> = made.iter().map(|made| made.file.clone()).collect();
     let aside = folder.commit(catalog, backup.clone(), &staged)?;
     warnings.extend(aside.iter().map(|file| {
@@ -251,6 +262,48 @@ impl Making<'_> {
             size: Some(stored.size),
         })
     }
+}
+
+/// Proves the parts that were made, which are still staged: what is wrong with one is an error. And those
+/// that the backup keeps from before: what is wrong with one of them is no fault of the new ones.
+fn proof(
+    folder: &BackupFolder,
+    site: &Site,
+    backup: &Entry,
+    made: &[Made],
+    password: Option<&Password>,
+    monitor: &Monitor,
+) -> Result<Option<Verification>> {
+    let total = backup.parts().filter_map(|(_, stored)| stored.size).sum();
+    monitor.begin(Phase::Verify, Some(total))?;
+    let mut proof = Some(Verification {
+        at: Timestamp::now().as_second(),
+        ok: true,
+        problem: None,
+    });
+    for (part, stored) in backup.parts() {
+        let is_new = made.iter().any(|made| made.part == part);
+        let staging = folder.staging()?;
+        let place = if is_new { &staging } else { &site.backup_dir };
+        match verify::prove(place, backup, part, stored, password, None, monitor) {
+            Ok(_) => {}
+            Err(error @ (Error::Cancelled | Error::Internal(_))) => return Err(error),
+            Err(error) if is_new => {
+                return Err(Error::Unproven {
+                    backup: backup.name.to_string(),
+                    source: Box::new(error),
+                });
+            }
+            Err(error) => {
+                proof = verify::is_damage(error.kind()).then(|| Verification {
+                    at: Timestamp::now().as_second(),
+                    ok: false,
+                    problem: Some(error.to_string()),
+                });
+            }
+        }
+    }
+    Ok(proof)
 }
 
 pub(crate) fn millis(duration: std::time::Duration) -> u64 {

@@ -1,10 +1,12 @@
 //! Files and folders that are still there after the power went.
 
 use crate::error::{Error, Result};
+use crate::owner::Owner;
 use rustix::fs::OFlags;
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// In a folder that somebody else can write to, a link could lead to any file of ours.
@@ -36,8 +38,46 @@ pub(crate) fn sync_folder(folder: &Path) -> Result<()> {
         .map_err(Error::io("cannot write the folder", folder))
 }
 
+/// Makes a folder and those above it that are missing, each for the owner of what it is in. The answer has
+/// those that were made, the uppermost first.
+///
+/// # Errors
+/// `Io`.
+pub(crate) fn make_folders(path: &Path, mode: u32) -> Result<Vec<PathBuf>> {
+    let fail = |path| Error::io("cannot create the folder", path);
+    let mut missing: Vec<&Path> = path
+        .ancestors()
+        .take_while(|above| !above.as_os_str().is_empty() && !above.is_dir())
+        .collect();
+    missing.reverse();
+    let mut made = Vec::new();
+    for folder in missing {
+        match DirBuilder::new().mode(mode).create(folder) {
+            // Another process was faster.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {}
+            done => {
+                done.map_err(fail(folder))?;
+                let owner = Owner::above(folder).map_err(fail(folder))?;
+                open_own(folder)
+                    .and_then(|opened| Ok(owner.give(opened)?))
+                    .map_err(fail(folder))?;
+                made.push(folder.to_owned());
+            }
+        }
+    }
+    Ok(made)
+}
+
+/// Opens a folder that was just made: a link in its place is not followed.
+fn open_own(folder: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(NO_LINK | OFlags::DIRECTORY.bits() as i32)
+        .open(folder)
+}
+
 /// Writes a private file, in the place of one that is there, and makes its content safe on the disk; its
-/// name is when its folder is synced.
+/// name is when its folder is synced. It belongs to the owner of the folder.
 ///
 /// # Errors
 /// `Io`.
@@ -50,6 +90,7 @@ pub(crate) fn write_synced(path: &Path, data: &[u8]) -> Result<()> {
         .custom_flags(NO_LINK)
         .open(path)
         .and_then(|mut file| {
+            Owner::above(path)?.give(&file)?;
             file.write_all(data)?;
             file.sync_all()
         })
@@ -66,18 +107,19 @@ pub(crate) fn real(path: &Path) -> PathBuf {
     found.unwrap_or(absolute)
 }
 
-/// Makes everything in a folder safe on the disk. One call for all of it: a million small files each by
-/// itself take hours.
+/// Makes everything in the file system of a folder safe on the disk. One call for all of it: a million small
+/// files each by itself take hours.
 ///
 /// # Errors
-/// `Io`.
-pub(crate) fn sync_all_in(folder: &Path) -> Result<()> {
+/// Those of the operating system.
+pub(crate) fn sync_all_in(folder: impl AsFd) -> rustix::io::Result<()> {
     #[cfg(target_os = "linux")]
-    File::open(folder)
-        .and_then(|file| Ok(rustix::fs::syncfs(file)?))
-        .map_err(Error::io("cannot write the folder", folder))?;
+    rustix::fs::syncfs(folder)?;
     // Elsewhere whoever wrote a file has synced that.
     #[cfg(not(target_os = "linux"))]
-    rustix::fs::sync();
+    {
+        let _ = folder;
+        rustix::fs::sync();
+    }
     Ok(())
 }

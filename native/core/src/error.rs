@@ -1,5 +1,6 @@
 //! What can go wrong, in words for a person and in kinds for a program.
 
+use crate::catalog::Work;
 use serde::Serialize;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,10 +17,12 @@ pub enum Error {
     #[error("cancelled")]
     Cancelled,
     /// Another process holds the lock of the backup folder.
-    #[error("a backup of {} is in progress by {holder}; try again when it is done", .dir.display())]
+    #[error("{work} {} is in progress by {holder}; try again when it is done", .dir.display())]
     InProgress {
         /// The backup folder.
         dir: PathBuf,
+        /// What it does there.
+        work: Work,
         /// "PID 123", as far as the lock file tells.
         holder: String,
     },
@@ -30,7 +33,7 @@ pub enum Error {
     #[error("{} is encrypted: give its password", .0.display())]
     PasswordRequired(PathBuf),
     /// A file is not what it was when it was written.
-    #[error("{} is damaged: {reason}", .path.display())]
+    #[error("{} is damaged: {}", .path.display(), harmless(.reason))]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -45,6 +48,19 @@ pub enum Error {
         /// The names there are, as half a sentence.
         known: String,
     },
+    /// A backup that another one has taken the place of since somebody chose it.
+    #[error(
+        "the backup {name} that was chosen, of {agreed}, is not there any more: {name} is of {now}. Nothing \
+         was changed; look at the list and choose again"
+    )]
+    Replaced {
+        /// The name of both.
+        name: String,
+        /// When the one was made that was chosen.
+        agreed: String,
+        /// When the one was made that is there.
+        now: String,
+    },
     /// The output of a job is there already.
     #[error("{} exists already: remove it, or choose another output, or force it", .0.display())]
     Exists(PathBuf),
@@ -52,7 +68,7 @@ pub enum Error {
     #[error("{0}")]
     Usage(String),
     /// `pg_dump` could not make a whole dump, or the database does not take one.
-    #[error("{0}")]
+    #[error("{}", harmless(.0))]
     Database(String),
     /// Not enough room on a disk for what is about to be written, in bytes.
     #[error(
@@ -79,8 +95,19 @@ pub enum Error {
         /// What went wrong.
         source: Box<Error>,
     },
+    /// What was just made could not be read back as it should.
+    #[error(
+        "the new backup {backup} could not be proven and was thrown away, so that it replaces no good one: \
+         {source}"
+    )]
+    Unproven {
+        /// The backup.
+        backup: String,
+        /// What is wrong with it.
+        source: Box<Error>,
+    },
     /// The server was told to make a restored database final, and did not answer.
-    #[error("{0}")]
+    #[error("{}", harmless(.0))]
     Undecided(String),
     /// The offsite store, or the way to it.
     #[error("{message}")]
@@ -182,13 +209,13 @@ impl Error {
             Self::WrongPassword(_) => ErrorKind::WrongPassword,
             Self::PasswordRequired(_) => ErrorKind::NoPassword,
             Self::Damaged { .. } => ErrorKind::Damaged,
-            Self::UnknownBackup { .. } => ErrorKind::UnknownBackup,
+            Self::UnknownBackup { .. } | Self::Replaced { .. } => ErrorKind::UnknownBackup,
             Self::Exists(_) => ErrorKind::Exists,
             Self::Usage(_) => ErrorKind::Usage,
             Self::Database(_) | Self::Undecided(_) => ErrorKind::Database,
             Self::Internal(_) => ErrorKind::Internal,
             Self::NoRoom { .. } => ErrorKind::NoSpace,
-            Self::Unfinished { source, .. } => source.kind(),
+            Self::Unfinished { source, .. } | Self::Unproven { source, .. } => source.kind(),
             Self::Offsite { kind, .. } => *kind,
             Self::Pushing(_) => ErrorKind::InProgress,
             Self::Io { source, .. } => match source.kind() {
@@ -255,6 +282,24 @@ impl From<Error> for io::Error {
     }
 }
 
+/// What a server, a program or a dump says, without what a terminal would obey: control characters, and
+/// those that turn the direction of writing.
+pub(crate) fn harmless(text: &str) -> String {
+    let is_harmful = |c: char| {
+        let is_turning = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        c.is_control() && c != '\n' && c != '\t' || is_turning
+    };
+    let mut harmless = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_harmful(c) {
+            harmless.extend(c.escape_default());
+        } else {
+            harmless.push(c);
+        }
+    }
+    harmless
+}
+
 /// A number of bytes for a person.
 fn bytes(count: u64) -> String {
     const MIB: u64 = 1 << 20;
@@ -277,6 +322,20 @@ fn advice(source: &io::Error) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_terminal_obeys_what_others_say() {
+        let said = "ERROR:\tgone\r\x1b]0;owned\x07\u{9b}2J\x7f\u{202e}\n";
+        let shown = "ERROR:\tgone\\r\\u{1b}]0;owned\\u{7}\\u{9b}2J\\u{7f}\\u{202e}\n";
+        for error in [
+            Error::Database(said.into()),
+            Error::Undecided(said.into()),
+            Error::damaged(Path::new("x"), said),
+        ] {
+            let error = error.to_string();
+            assert!(error.ends_with(shown), "{error:?}");
+        }
+    }
 
     #[test]
     fn a_kind_has_one_name() {

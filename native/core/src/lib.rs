@@ -16,6 +16,7 @@ pub mod hash;
 pub mod list;
 pub mod nightly;
 pub mod offsite;
+mod owner;
 mod part_reader;
 pub mod priority;
 pub mod progress;

@@ -156,7 +156,7 @@ impl Monitor {
         let now = Instant::now();
         let snapshot = {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            state.done += bytes;
+            state.done = state.done.saturating_add(bytes);
             if now < state.quiet_until {
                 return Ok(());
             }

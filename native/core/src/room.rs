@@ -1,6 +1,7 @@
 //! Whether there is room, before the long work begins.
 
 use crate::error::{Error, Result};
+use std::os::fd::AsFd;
 use std::path::Path;
 
 /// Kept free beside what is needed, for the lists and journals, in bytes.
@@ -15,9 +16,21 @@ pub(crate) fn check(folder: &Path, needed: u64) -> Result<()> {
         .ancestors()
         .find(|above| above.is_dir())
         .unwrap_or(Path::new("."));
-    let Ok(system) = rustix::fs::statvfs(there) else {
-        return Ok(());
-    };
+    match rustix::fs::statvfs(there) {
+        Ok(system) => fits(&system, folder, needed),
+        Err(_) => Ok(()),
+    }
+}
+
+/// The same of a folder that is open, and called `path` in messages.
+pub(crate) fn check_in(folder: impl AsFd, path: &Path, needed: u64) -> Result<()> {
+    match rustix::fs::fstatvfs(folder) {
+        Ok(system) => fits(&system, path, needed),
+        Err(_) => Ok(()),
+    }
+}
+
+fn fits(system: &rustix::fs::StatVfs, folder: &Path, needed: u64) -> Result<()> {
     let free = system.f_bavail.saturating_mul(system.f_frsize);
     // A file system without blocks of its own, as FUSE can have, says that nothing is free.
     if system.f_blocks > 0 && free < needed.saturating_add(SLACK) {

@@ -61,6 +61,9 @@ impl fmt::Debug for Derived {
 }
 
 impl Password {
+    /// What an `Io` error says that was doing, when a password file could not be read.
+    pub const READING: &str = "cannot read the password file";
+
     /// # Errors
     /// `Usage` when the secret is empty: encrypting with it would protect nothing.
     pub fn new(secret: Secret) -> Result<Self> {
@@ -81,8 +84,7 @@ impl Password {
     /// `Io` when the file cannot be read, `Usage` when it is empty or far too long.
     pub fn from_file(path: &Path) -> Result<Self> {
         const LONGEST: usize = 4096;
-        let bytes =
-            std::fs::read(path).map_err(Error::io("cannot read the password file", path))?;
+        let bytes = std::fs::read(path).map_err(Error::io(Self::READING, path))?;
         let mut secret = Zeroizing::new(bytes);
         if secret.last() == Some(&b'\n') {
             secret.pop();

@@ -150,14 +150,8 @@ impl Verified {
     /// Whether something is wrong with the backup itself, and not with the password or the machine.
     #[must_use]
     pub fn is_damaged(&self) -> bool {
-        let kinds = self.parts.iter().filter_map(|part| part.kind);
-        let is_damage = |kind| {
-            !matches!(
-                kind,
-                ErrorKind::WrongPassword | ErrorKind::Permission | ErrorKind::Io
-            )
-        };
-        self.problem.is_some() || kinds.into_iter().any(is_damage)
+        let mut kinds = self.parts.iter().filter_map(|part| part.kind);
+        self.problem.is_some() || kinds.any(is_damage)
     }
 
     /// What is wrong with the backup or with the first part that is not proven.
@@ -166,6 +160,14 @@ impl Verified {
         let parts = self.parts.iter().filter_map(|part| part.problem.clone());
         self.problem.clone().into_iter().chain(parts).next()
     }
+}
+
+/// Whether something is wrong with what is stored, and not with the password or the machine.
+pub(crate) fn is_damage(kind: ErrorKind) -> bool {
+    !matches!(
+        kind,
+        ErrorKind::WrongPassword | ErrorKind::NoPassword | ErrorKind::Permission | ErrorKind::Io
+    )
 }
 
 /// The error for a name that is not in the list.

@@ -1,5 +1,5 @@
-//! When a nightly backup is due given the backups that are there, what a new backup removes, and what is
-//! remembered beside the list.
+//! When a nightly backup is due given the backups that are there, what a new backup removes, what is
+//! proven before it replaces anything, and what is remembered beside the list.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -19,7 +19,7 @@ use zbackup_core::backup::{self, Options};
 use zbackup_core::catalog::{Failure, LastRestore, Status};
 use zbackup_core::error::ErrorKind;
 use zbackup_core::nightly::{self, Nightly};
-use zbackup_core::progress::Monitor;
+use zbackup_core::progress::{Monitor, Phase};
 use zbackup_core::schedule::TimeOfDay;
 use zbackup_core::{list, verify};
 
@@ -351,6 +351,75 @@ fn nothing_goes_when_the_backup_fails() {
     assert_eq!(list::run(&dir).unwrap().backups.len(), 1);
 }
 
+// What is proven before it counts ----------------------------------------------------------------
+
+const PROVEN: Options = Options {
+    prove: true,
+    ..OPTIONS
+};
+
+#[test]
+fn a_backup_that_is_not_proven_replaces_nothing() {
+    let scratch = Scratch::new();
+    let site = site(&scratch);
+    fs::write(scratch.join("media/file"), common::noise(10_000, 1)).unwrap();
+    let (_, archive) = backup(&site);
+    let dir = &site.backup_dir;
+    let all = || {
+        (
+            stored(dir),
+            fs::read(&archive).unwrap(),
+            fs::read(dir.join("backup.json")).unwrap(),
+        )
+    };
+    let before = all();
+    let staged = dir.join(".staging/test-2.tar.gz");
+    let damage = common::watched(move |snapshot| {
+        if snapshot.phase == Phase::Verify {
+            let good = fs::read(&staged).unwrap();
+            fs::write(&staged, &good[..good.len() - 1]).unwrap();
+        }
+    });
+    let error = backup::run(&site, PROVEN, &damage).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Damaged);
+    assert!(error.to_string().contains("could not be proven"), "{error}");
+    assert!(all() == before);
+    assert!(!dir.join(".staging").exists());
+
+    let report = backup::run(&site, PROVEN, &Monitor::silent()).unwrap();
+    let proof = report.backup.verified.unwrap();
+    assert!(proof.ok);
+    let listed = list::run(dir).unwrap().backups.remove(0).entry;
+    assert_eq!(listed.verified, Some(proof));
+    assert!(verify::run(dir, &[], None, None, &Monitor::silent()).unwrap()[0].ok);
+}
+
+#[test]
+fn damaged_media_of_before_do_not_stop_the_rest() {
+    let scratch = Scratch::new();
+    let mut site = site(&scratch);
+    let security = scratch.join("security");
+    fs::create_dir(&security).unwrap();
+    site.security_dir = Some(security);
+    fs::write(scratch.join("media/file"), common::noise(10_000, 1)).unwrap();
+    let (report, archive) = backup(&site);
+    let first = report.backup.timestamp;
+    let mut bytes = fs::read(&archive).unwrap();
+    bytes[5_000] ^= 1;
+    fs::write(&archive, bytes).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    let options = Options {
+        database_only: true,
+        ..PROVEN
+    };
+    let backup = backup::run(&site, options, &Monitor::silent())
+        .unwrap()
+        .backup;
+    assert!(backup.timestamp > first && backup.files_timestamp == Some(first));
+    let proof = backup.verified.unwrap();
+    assert!(!proof.ok && proof.problem.unwrap().contains("test-2.tar.gz"));
+}
+
 // What is remembered -----------------------------------------------------------------------------
 
 #[test]
@@ -392,13 +461,15 @@ fn a_proof_is_kept_until_there_is_another_backup() {
 fn a_failure_is_remembered() {
     let scratch = Scratch::new();
     assert_eq!(Status::load(scratch.path()), Status::default());
+    let failure = Failure {
+        at: 1_795_000_000,
+        kind: "database".into(),
+        message: "why, ба́тарея".into(),
+    };
     let status = Status {
-        failure: Some(Failure {
-            at: 1_795_000_000,
-            kind: "database".into(),
-            message: "why, ба́тарея".into(),
-        }),
+        failure: Some(failure.clone()),
         told: true,
+        jobs: [("restore".to_owned(), failure)].into(),
         restored: Some(LastRestore {
             name: "site-3".into(),
             timestamp: 1_794_000_000,

@@ -1,10 +1,10 @@
-//! What is unpacked comes into its place whole, whatever is there and whenever it is killed; and a million
-//! entries do not take the memory.
+//! What is unpacked comes into its place whole, whatever is there.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
 
+use common::room::*;
 use common::site::*;
 use common::tar::Tar;
 #[cfg(target_os = "linux")]
@@ -13,40 +13,9 @@ use common::{Scratch, names, noise, set};
 use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self};
 use std::os::unix::fs::{MetadataExt, symlink};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
-use zbackup_core::archive::{Skipped, unpack};
-use zbackup_core::error::ErrorKind;
-use zbackup_core::progress::Monitor;
-use zbackup_core::restore::place;
-
-fn all(path: &[u8]) -> Option<Vec<u8>> {
-    Some(path.to_vec())
-}
-
-/// Unpacks into a new folder of that name.
-fn staged(scratch: &Scratch, name: &str, archive: impl Read) -> PathBuf {
-    let into = scratch.join(name);
-    std::fs::create_dir(&into).unwrap();
-    unpack(archive, &into, &all, &Monitor::silent()).unwrap();
-    into
-}
-
-fn placed(staged: &Path, target: &Path) -> BTreeMap<String, String> {
-    let aside = place(staged, target, &Monitor::silent()).unwrap();
-    assert!(!staged.exists());
-    let pairs = aside.into_iter();
-    pairs
-        .map(|Skipped { path, reason, .. }| (path, reason))
-        .collect()
-}
-
-fn read(path: impl AsRef<Path>) -> String {
-    std::fs::read_to_string(path).unwrap()
-}
+use std::path::Path;
 
 fn aside(path: &str, now: &str) -> (String, String) {
     let reason = format!("something else was in its place: that is now {now}");
@@ -245,9 +214,10 @@ fn folders_without_access_are_restored_as_such() {
     assert!(things.contains_key(&b"none/inner/more"[..]));
 }
 
+/// A copy is as a move: all of it is there, as it was.
 #[cfg(target_os = "linux")]
 #[test]
-fn another_file_system_loses_nothing() {
+fn another_file_system_gets_a_copy() {
     let scratch = Scratch::new();
     let other = tempfile::tempdir_in("/dev/shm").unwrap();
     let device = |path: &Path| path.metadata().unwrap().dev();
@@ -257,18 +227,42 @@ fn another_file_system_loses_nothing() {
         "a test needs two"
     );
     std::fs::write(other.path().join("a"), "old").unwrap();
-    let archive = Tar::new().folder("f").file("a", b"new").end();
+    std::fs::write(other.path().join("stays"), "old").unwrap();
+    // As a copy that was killed leaves it.
+    std::fs::write(other.path().join("into.copy"), "half").unwrap();
+    symlink("old", other.path().join("link")).unwrap();
+    let open = File::open(other.path().join("a")).unwrap();
+    let content = noise(200_000, 3);
+    let archive = Tar::new()
+        .mode(0o640)
+        .file("a", &content)
+        .mode(0o550)
+        .folder("f")
+        .mode(0o440)
+        .file("f/b", b"")
+        .link(b'1', "f/c", "a")
+        .link(b'2', "link", "new")
+        .link(b'2', "out", "/etc/passwd")
+        .file("zeros", &[0; 1 << 20]);
+    let archive = archive.end();
+    let expected = {
+        placed(
+            &staged(&scratch, "into", &archive[..]),
+            &scratch.join("site"),
+        );
+        things(&scratch.join("site"))
+    };
     let into = staged(&scratch, "into", &archive[..]);
-    let error = place(&into, other.path(), &Monitor::silent()).unwrap_err();
-    let said = error.to_string();
-    assert_eq!(error.kind(), ErrorKind::Io);
-    assert!(
-        said.contains("another file system than") && said.contains("/into"),
-        "{said}"
-    );
-    assert_eq!(read(other.path().join("a")), "old");
-    placed(&into, &scratch.join("site"));
-    assert_eq!(read(scratch.join("site/a")), "new");
+    assert_eq!(placed(&into, other.path()), BTreeMap::new());
+    let mut found = things(other.path());
+    assert_eq!(read(other.path().join("stays")), "old");
+    found.remove(&b"stays"[..]);
+    assert!(found == expected, "{found:#?}");
+    let zeros = other.path().join("zeros").metadata().unwrap();
+    assert!(zeros.blocks() < 64, "{} blocks", zeros.blocks());
+    // It was replaced, not written over.
+    assert_eq!(io::read_to_string(open).unwrap(), "old");
+    assert_eq!(names(scratch.path()), set(["site"]));
 }
 
 /// Longer than what the operating system takes as one path, there and back.
@@ -316,205 +310,4 @@ fn no_path_is_too_long() {
             }
         }
     }
-}
-
-// In a process of its own: this program, once more.
-
-/// What a child does is in its environment.
-const CHILD: &str = "ZBACKUP_TEST_CHILD";
-
-#[test]
-fn child() {
-    let Ok(words) = std::env::var(CHILD) else {
-        return;
-    };
-    let words: Vec<&str> = words.split('\n').collect();
-    match words[..] {
-        ["place", staged, target] => {
-            println!("begins");
-            place(Path::new(staged), Path::new(target), &Monitor::silent()).unwrap();
-            println!("ends");
-        }
-        ["restore", into, target, entries] => {
-            let archive = Many::new(entries.parse().unwrap());
-            std::fs::create_dir(into).unwrap();
-            unpack(archive, Path::new(into), &all, &Monitor::silent()).unwrap();
-            place(Path::new(into), Path::new(target), &Monitor::silent()).unwrap();
-            let status = read("/proc/self/status");
-            let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-            println!("peak {}", line.unwrap().trim().strip_suffix(" kB").unwrap());
-        }
-        _ => panic!("{words:?}"),
-    }
-}
-
-fn child_with(words: &[&str]) -> Command {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "child", "--nocapture"]);
-    command.env(CHILD, words.join("\n")).stdout(Stdio::piped());
-    command
-}
-
-/// A tree of which every file says whether it is of the old or the new one.
-fn versioned(version: &str) -> Tar {
-    let mut archive = Tar::new();
-    for number in 0..40 {
-        archive = archive.mode(if number % 3 == 0 { 0o555 } else { 0o755 });
-        archive = archive.folder(&format!("f{number}")).mode(0o644);
-        for file in 0..10 {
-            let content = format!("{version} {number} {file}").repeat(50);
-            archive = archive.file(&format!("f{number}/{file}"), content.as_bytes());
-        }
-        archive = archive.link(b'2', &format!("f{number}/link"), version);
-    }
-    // Once a folder, once a file.
-    let (folder, file) = ("turns-a", "turns-b");
-    let (folder, file) = if version == "new" {
-        (folder, file)
-    } else {
-        (file, folder)
-    };
-    archive
-        .file(&format!("{folder}/x"), b"in it")
-        .file(file, b"it")
-}
-
-#[test]
-fn killed_at_any_instant_it_can_be_completed() {
-    let scratch = Scratch::new();
-    let site = scratch.join("site");
-    let [old, new] = ["old", "new"].map(|version| versioned(version).end());
-    let mut expected = {
-        let into = staged(&scratch, "into", &new[..]);
-        placed(&into, &scratch.join("expected"));
-        things(&scratch.join("expected"))
-    };
-    let mut in_the_middle = 0;
-    let mut delays = noise(100_000, 7).into_iter();
-    let began = Instant::now();
-    while in_the_middle < 30 {
-        assert!(
-            began.elapsed() < Duration::from_secs(240),
-            "only {in_the_middle}"
-        );
-        let _ = Command::new("rm").arg("-rf").arg(&site).status().unwrap();
-        placed(&staged(&scratch, "first", &old[..]), &site);
-        let into = staged(&scratch, "into", &new[..]);
-        let words = ["place", into.to_str().unwrap(), site.to_str().unwrap()];
-        loop {
-            let mut child = child_with(&words).spawn().unwrap();
-            let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-            // What the test harness says is before it.
-            let begins = lines.find(|line| line.as_ref().unwrap().ends_with("begins"));
-            assert!(begins.is_some());
-            let delay = u64::from(delays.next().unwrap()) * 60;
-            std::thread::sleep(Duration::from_micros(delay));
-            // It is ours, and not waited for yet: no other process has this number.
-            child.kill().unwrap();
-            child.wait().unwrap();
-            if lines.any(|line| line.unwrap() == "ends") {
-                break;
-            }
-            let now = things(&site);
-            let mut moved = 0;
-            for number in 0..40 {
-                for file in 0..10 {
-                    let path = format!("f{number}/{file}");
-                    let content = read(site.join(&path));
-                    let [old, new] =
-                        ["old", "new"].map(|v| format!("{v} {number} {file}").repeat(50));
-                    assert!(content == old || content == new, "{path}: {content}");
-                    moved += usize::from(content == new);
-                    // What is not in its place is still to be moved.
-                    let is_there = into.join("tree").join(&path).exists();
-                    assert!(is_there != (content == new), "{path}");
-                }
-            }
-            in_the_middle += usize::from((1..400).contains(&moved));
-            assert!(now.len() >= 40 * 12);
-        }
-        let mut now = things(&site);
-        // What was in the way.
-        for path in ["turns-a", "turns-b", "turns-b/x"] {
-            let kept = path.replacen("turns-a", "turns-a.before-restore", 1);
-            let kept = kept.replacen("turns-b", "turns-b.before-restore", 1);
-            now.remove(kept.as_bytes()).unwrap();
-        }
-        // A folder that no archive names has the time of now.
-        for all in [&mut now, &mut expected] {
-            all.get_mut(&b"turns-a"[..]).unwrap().modified = 0;
-        }
-        assert!(now == expected);
-        assert!(!into.exists());
-    }
-}
-
-/// An archive of these many entries. The first are files, links out and folders that nobody may write, with
-/// long names; a disk takes its time for them. After that come the folders again and again.
-struct Many {
-    number: u64,
-    entries: u64,
-    block: io::Cursor<Vec<u8>>,
-}
-
-impl Many {
-    fn new(entries: u64) -> Self {
-        Self {
-            number: 0,
-            entries,
-            block: io::Cursor::default(),
-        }
-    }
-}
-
-impl Read for Many {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.block.read(buffer)?;
-        if count > 0 || self.number > self.entries {
-            return Ok(count);
-        }
-        let (folder, file) = (self.number / 1000, self.number % 1000);
-        let above = format!("folder-{}", folder % 30);
-        let name = format!("{above}/{file:0>230}");
-        let long = || Tar::new().long(b'L', name.as_bytes());
-        let tar = match file {
-            _ if self.number == self.entries => Tar::new().end(),
-            _ if folder >= 30 => {
-                Tar::new()
-                    .mode(0o555 + 0o200 * (file % 2) as u32)
-                    .folder(&above)
-                    .0
-            }
-            0 => Tar::new().folder(&above).0,
-            1..100 => long().mode(0o500).folder("x").0,
-            100..200 => long().link(b'2', "x", "/etc/passwd").0,
-            _ => long().file("x", b"").0,
-        };
-        self.number += 1;
-        self.block = io::Cursor::new(tar);
-        self.block.read(buffer)
-    }
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn a_million_entries_take_little_memory() {
-    let peak = |entries: u64| -> u64 {
-        let scratch = Scratch::new();
-        let [into, site] = ["into", "site"].map(|name| scratch.join(name));
-        let entries = entries.to_string();
-        let words = [
-            "restore",
-            into.to_str().unwrap(),
-            site.to_str().unwrap(),
-            &entries,
-        ];
-        let output = child_with(&words).output().unwrap();
-        let said = String::from_utf8(output.stdout).unwrap();
-        let peak = said.lines().find_map(|line| line.split_once("peak "));
-        peak.unwrap_or_else(|| panic!("{said}")).1.parse().unwrap()
-    };
-    let (few, many) = (peak(2000), peak(1_000_000));
-    eprintln!("{few} kB for two thousand entries, {many} kB for a million");
-    assert!(many < few + (4 << 10), "{few} kB, then {many} kB");
 }

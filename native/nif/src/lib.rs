@@ -85,11 +85,12 @@ fn start_restore<'a>(
     started(env, || {
         let Request { source, .. } = Request::decode(request)?;
         let wanted = name(wanted)?;
-        let RestoreOptions { only } = options(restore_options)?;
+        let RestoreOptions { only, timestamp } = options(restore_options)?;
+        let options = restore::Options { only, timestamp };
         start(env, move |monitor| {
             let site = source.site()?;
             let password = site.password()?;
-            let report = restore::run(&site, &wanted, &only, password.as_ref(), monitor)?;
+            let report = restore::run(&site, &wanted, &options, password.as_ref(), monitor)?;
             Ok(Done::Restored(Box::new(report)))
         })
     })

@@ -423,13 +423,19 @@ impl Reply for Status {
         let Self {
             failure,
             told,
+            jobs,
             restored,
         } = self;
+        // Their names come from a file.
+        let names: Vec<Term<'a>> = jobs.keys().map(|name| name.encode(env)).collect();
+        let failures: Vec<Term<'a>> = jobs.values().map(|failure| failure.reply(env)).collect();
+        let jobs = Term::map_from_term_arrays(env, &names, &failures);
         map(
             env,
             &[
                 ("failure", option(env, failure.as_ref())),
                 ("told", told.encode(env)),
+                ("jobs", jobs.unwrap_or_else(|_| Term::map_new(env))),
                 ("restored", option(env, restored.as_ref())),
             ],
         )

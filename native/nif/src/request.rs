@@ -84,6 +84,8 @@ struct Choices {
     database_only: bool,
     #[serde(default)]
     day: Option<jiff::civil::Date>,
+    #[serde(default)]
+    prove: bool,
 }
 
 /// What is said of a restore beside of what a site is.
@@ -92,6 +94,9 @@ struct Choices {
 pub(crate) struct RestoreOptions {
     #[serde(default)]
     pub(crate) only: Vec<Piece>,
+    /// When the backup was made that is meant.
+    #[serde(default)]
+    pub(crate) timestamp: Option<i64>,
 }
 
 /// What is said of a proof.
@@ -149,6 +154,7 @@ impl Request {
         let options = Options {
             database_only: choices.database_only,
             day: choices.day,
+            prove: choices.prove,
         };
         Ok(Self { source, options })
     }
@@ -284,7 +290,7 @@ pub(crate) fn of_site(term: Term<'_>) -> Result<Fields<'_>> {
 }
 
 fn split(term: Term<'_>) -> Result<(Choices, Fields<'_>)> {
-    let (choices, site) = fields(term)?.partition(&["database_only", "day"]);
+    let (choices, site) = fields(term)?.partition(&["database_only", "day", "prove"]);
     Ok((choices.read().map_err(wrong)?, site))
 }
 

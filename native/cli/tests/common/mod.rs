@@ -6,9 +6,11 @@
     reason = "each file of tests is a crate, and uses its part of this"
 )]
 
+pub(crate) mod account;
 pub(crate) mod postgres;
 pub(crate) mod proxy;
 pub(crate) mod store;
+pub(crate) mod story;
 
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -322,7 +324,7 @@ with open(target, "wb") as file:
 // A site -----------------------------------------------------------------------------------------
 
 /// What may come between a first and a last line of `pg_dump`.
-pub(crate) const DUMP: &str = "--\n-- PostgreSQL database dump\n--\n\nCREATE SCHEMA \"x\";\n\n\
+pub(crate) const DUMP: &str = "--\n-- PostgreSQL database dump\n--\n\nCREATE SCHEMA \"s\";\n\n\
                                --\n-- PostgreSQL database dump complete\n--\n\n";
 
 /// A site with media, configuration and security files, in a folder of its own, and its `site.toml`.

@@ -28,22 +28,30 @@ impl Postgres {
         }
     }
 
-    /// A new database with nothing in it. It goes with the server.
+    /// A new database with nothing in it, and the role that owns it: as a site has them. They go with the
+    /// server.
     pub(crate) fn database(&self) -> Database<'_> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("test {} {number}", std::process::id());
-        let ran = self.psql("postgres", &format!("CREATE DATABASE \"{name}\""));
-        ran.good();
+        let owner = format!("owner {} {number}", std::process::id());
+        let password = &self.password;
+        for statement in [
+            format!("CREATE ROLE \"{owner}\" LOGIN PASSWORD '{password}'"),
+            format!("CREATE DATABASE \"{name}\" OWNER \"{owner}\""),
+        ] {
+            self.psql(&self.user, "postgres", &statement).good();
+        }
         Database {
             server: self,
             name,
+            owner,
             number,
         }
     }
 
-    fn psql(&self, database: &str, sql: &str) -> Ran {
-        super::run(Command::new("psql").args([
+    fn psql(&self, user: &str, database: &str, sql: &str) -> Ran {
+        super::run(Command::new("psql").env("PGUSER", user).args([
             "--no-psqlrc",
             "--quiet",
             "--tuples-only",
@@ -61,13 +69,22 @@ impl Postgres {
 pub(crate) struct Database<'a> {
     server: &'a Postgres,
     pub(crate) name: String,
+    pub(crate) owner: String,
     number: u32,
 }
 
 impl Database<'_> {
     #[track_caller]
     pub(crate) fn sql(&self, sql: &str) -> String {
-        self.server.psql(&self.name, sql).good().stdout
+        let ran = self.server.psql(&self.owner, &self.name, sql);
+        ran.good().stdout
+    }
+
+    /// The same as a superuser.
+    #[track_caller]
+    pub(crate) fn admin(&self, sql: &str) -> String {
+        let ran = self.server.psql(&self.server.user, &self.name, sql);
+        ran.good().stdout
     }
 
     /// A new role that may log in with this password, and read what there is.
@@ -75,7 +92,7 @@ impl Database<'_> {
         let role = format!("role {} {}", std::process::id(), self.number);
         let password = password.replace('\'', "''");
         // Standard strings: a backslash means itself.
-        self.sql(&format!(
+        self.admin(&format!(
             "CREATE ROLE \"{role}\" LOGIN SUPERUSER PASSWORD '{password}'"
         ));
         role
@@ -83,6 +100,10 @@ impl Database<'_> {
 
     /// The lines of `[database]` in `site.toml`.
     pub(crate) fn settings(&self, schema: &str) -> String {
+        self.settings_of(&self.owner, &self.server.password, schema)
+    }
+
+    pub(crate) fn settings_of_admin(&self, schema: &str) -> String {
         self.settings_of(&self.server.user, &self.server.password, schema)
     }
 
@@ -108,6 +129,7 @@ impl Database<'_> {
             ])
             .arg(dump)
             .arg(&self.name)
+            .env("PGUSER", &self.owner)
             .stdin(Stdio::null());
         Running::start(&mut command).wait(super::PATIENCE)
     }

@@ -3,13 +3,15 @@
 //! Nothing in an archive decides how much memory is taken: what is held of it has a bound.
 
 use super::Incomplete;
+use super::fields::{Block, number, short_name, size, text};
 use super::pax::{Pax, Sparse};
 use rustix::fs::Timespec;
 use std::ffi::OsStr;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 
-const BLOCK: u64 = 512;
+/// The length of everything in an archive is a multiple of this.
+pub(super) const BLOCK: u64 = 512;
 
 /// The longest name, and the longest target of a link.
 pub(super) const LONGEST_NAME: usize = 256 << 10;
@@ -19,6 +21,9 @@ const LONGEST_PAX: u64 = 4 << 20;
 
 /// Pieces of a file with holes.
 const MOST_PIECES: usize = 1 << 20;
+
+/// What is wrong with an entry of 2⁶³ bytes: no file system takes that.
+const NO_LENGTH: &str = "has a length that no file can have";
 
 /// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,8 +70,6 @@ pub(super) struct Entries<R> {
     /// The entry that this data is of.
     name: Vec<u8>,
 }
-
-type Block = [u8; BLOCK as usize];
 
 impl<R: Read> Entries<R> {
     pub(super) fn new(stream: R) -> Self {
@@ -188,6 +191,10 @@ impl<R: Read> Entries<R> {
             Some(size) => size,
             None => size(header, at)?,
         };
+        let is_no_length = |length: u64| i64::try_from(length).is_err();
+        if is_no_length(stored) {
+            return Err(refused(&name, NO_LENGTH));
+        }
         let is_old_sparse = header[156] == b'S';
         let is_folder = name.last() == Some(&b'/');
         let kind = match header[156] {
@@ -224,6 +231,9 @@ impl<R: Read> Entries<R> {
                  and pack it again",
             ));
         };
+        if is_no_length(length) {
+            return Err(refused(&name, NO_LENGTH));
+        }
         let mut end = 0;
         let mut data = 0;
         for &(offset, piece) in &pieces {
@@ -498,80 +508,4 @@ fn shown(name: &[u8]) -> String {
     let text = OsStr::from_bytes(&name[..name.len().min(MOST)]).to_string_lossy();
     let more = if name.len() > MOST { " …" } else { "" };
     format!("{text:?}{more}")
-}
-
-fn size(header: &Block, at: u64) -> Result<u64, Incomplete> {
-    let size = number(&header[124..136]).flatten();
-    size.and_then(|size| u64::try_from(size).ok())
-        .ok_or_else(|| {
-            damage(format!(
-                "not a tar archive at byte {at}: an entry without a length"
-            ))
-        })
-}
-
-fn short_name(header: &Block) -> Vec<u8> {
-    let name = text(&header[..100]);
-    let prefix = text(&header[345..500]);
-    // GNU has other things there.
-    if header[257..263] == *b"ustar\0" && !prefix.is_empty() {
-        [prefix, b"/", name].concat()
-    } else {
-        name.to_vec()
-    }
-}
-
-/// Up to a NUL, if there is one.
-fn text(field: &[u8]) -> &[u8] {
-    field.split(|&byte| byte == 0).next().unwrap_or_default()
-}
-
-/// A number in a header: octal digits, or binary as GNU writes those that have too many. `Some(None)`
-/// where there is nothing.
-fn number(field: &[u8]) -> Option<Option<i64>> {
-    let (&first, rest) = field.split_first()?;
-    if first & 0x80 != 0 {
-        let start = if first & 0x40 == 0 { 0 } else { -1 };
-        let start = (start << 6) | i128::from(first & 0x3f);
-        let value = rest
-            .iter()
-            .fold(start, |value, &byte| (value << 8) | i128::from(byte));
-        return i64::try_from(value).ok().map(Some);
-    }
-    let text = text(field).trim_ascii();
-    if text.is_empty() {
-        return Some(None);
-    }
-    text.iter()
-        .try_fold(0_i64, |value, &byte| {
-            let digit = (b'0'..=b'7').contains(&byte).then(|| byte - b'0')?;
-            value.checked_mul(8)?.checked_add(i64::from(digit))
-        })
-        .map(Some)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_of_headers() {
-        for (field, expected) in [
-            (&b"0000644\0"[..], Some(Some(0o644))),
-            (b"   644 \0", Some(Some(0o644))),
-            (b"777777777777", Some(Some(0o777_777_777_777))),
-            (b"\0\0\0\0", Some(None)),
-            (b"    ", Some(None)),
-            (b"0000648\0", None),
-            (b"-1\0\0", None),
-            (b"\x80\0\0\0\0\0\0\x02\0\0\0\x01", Some(Some((2 << 32) + 1))),
-            (
-                b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xfe",
-                Some(Some(-2)),
-            ),
-            (b"\x80\0\0\0\x80\0\0\0\0\0\0\0", None),
-        ] {
-            assert_eq!(number(field), expected, "{}", field.escape_ascii());
-        }
-    }
 }

@@ -3,6 +3,7 @@
 mod below;
 mod check;
 mod entries;
+mod fields;
 mod pack;
 mod pax;
 mod staged;
@@ -12,8 +13,8 @@ mod unpack;
 pub(crate) use below::{Below, open_folder, remove, split};
 pub use check::{Contents, Incomplete, check_tar};
 pub(crate) use pack::Packer;
-pub(crate) use staged::{FolderReader, LEFT_OUT, TREE};
-pub(crate) use tree::{length, measure, walk};
+pub(crate) use staged::{FolderReader, LEFT_OUT, Staged};
+pub(crate) use tree::{length, measure, measure_in, walk_in};
 pub use unpack::{Unpacked, unpack};
 
 use serde::Serialize;

@@ -1,14 +1,20 @@
 //! What is unpacked and not yet in its place: the tree, with folders that anything can be put into and
 //! taken out of; and beside it a list of what the folders shall be in the end.
 
-use rustix::fs::Timespec;
+use super::below::open_folder;
+use crate::error::{Error, Result};
+use crate::owner::Owner;
+use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, Timespec, fstat, mkdirat, openat};
+use rustix::io::Errno;
 use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
-use std::path::Path;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 /// The name of the tree.
-pub(crate) const TREE: &str = "tree";
+const TREE: &str = "tree";
 
 /// The name of the list.
 const FOLDERS: &str = "folders";
@@ -16,6 +22,99 @@ const FOLDERS: &str = "folders";
 /// In the tree, a symbolic link to here stands for an entry that was left out. No other link leads to
 /// an absolute path.
 pub(crate) const LEFT_OUT: &CStr = c"/dev/null";
+
+/// The folder that all of it is in, open: whatever else comes to be at its path, this is the one.
+pub(crate) struct Staged {
+    path: PathBuf,
+    folder: OwnedFd,
+}
+
+impl Staged {
+    /// Opens it, where it is there.
+    ///
+    /// # Errors
+    /// `Io`; `Damaged` when it is something else, or could be somebody else's than the `owner` of where it
+    /// belongs: what is in it would be theirs to choose.
+    pub(crate) fn open(path: &Path, owner: Owner) -> Result<Option<Self>> {
+        let strange = || {
+            Error::damaged(
+                path,
+                "it is not the private folder that was made for the restore",
+            )
+        };
+        let folder = match open_folder(CWD, path.as_os_str().as_bytes()) {
+            Ok(folder) => folder,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(Errno::NOTDIR | Errno::LOOP) => return Err(strange()),
+            Err(errno) => return Err(Error::io("cannot open the folder", path)(errno.into())),
+        };
+        let staged = Self {
+            path: path.to_owned(),
+            folder,
+        };
+        if !is_private(&staged.folder, owner).map_err(staged.failed("cannot read"))? {
+            return Err(strange());
+        }
+        match staged.tree() {
+            Ok(Some(tree))
+                if !is_private(&tree, owner).map_err(staged.failed("cannot read"))? =>
+            {
+                Err(strange())
+            }
+            Err(Errno::NOTDIR | Errno::LOOP) => Err(strange()),
+            _ => Ok(Some(staged)),
+        }
+    }
+
+    /// Opens an empty folder and makes the tree in it.
+    pub(super) fn create(path: &Path) -> Result<(Self, OwnedFd)> {
+        let fail = |errno: Errno| Error::io("cannot write the folder", path)(errno.into());
+        let staged = Self {
+            path: path.to_owned(),
+            folder: open_folder(CWD, path.as_os_str().as_bytes()).map_err(fail)?,
+        };
+        for entry in Dir::read_from(&staged.folder).map_err(fail)? {
+            let entry = entry.map_err(fail)?;
+            if entry.file_name() != c"." && entry.file_name() != c".." {
+                return Err(fail(Errno::NOTEMPTY));
+            }
+        }
+        mkdirat(&staged.folder, TREE, Mode::RWXU).map_err(fail)?;
+        let tree = open_folder(&staged.folder, TREE.as_bytes()).map_err(fail)?;
+        let owner = Owner::of(&staged.folder).map_err(fail)?;
+        owner.give(&tree).map_err(fail)?;
+        Ok((staged, tree))
+    }
+
+    /// Where it was when it was opened: for messages.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What is staged, while there is something.
+    pub(crate) fn tree(&self) -> rustix::io::Result<Option<OwnedFd>> {
+        match open_folder(&self.folder, TREE.as_bytes()) {
+            Err(Errno::NOENT) => Ok(None),
+            other => other.map(Some),
+        }
+    }
+
+    fn failed(&self, doing: &'static str) -> impl FnOnce(Errno) -> Error + '_ {
+        move |errno| Error::io(doing, &self.path)(errno.into())
+    }
+}
+
+impl AsFd for Staged {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.folder.as_fd()
+    }
+}
+
+fn is_private(folder: impl AsFd, owner: Owner) -> rustix::io::Result<bool> {
+    let stat = fstat(folder)?;
+    let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+    Ok(is_folder && owner.has(&stat) && stat.st_mode & 0o022 == 0)
+}
 
 /// What a folder shall be.
 #[derive(Debug)]
@@ -29,9 +128,11 @@ pub(crate) struct FolderEntry {
 pub(crate) struct FolderWriter(BufWriter<File>);
 
 impl FolderWriter {
-    pub(crate) fn create(staged: &Path) -> io::Result<Self> {
-        let file = File::create_new(staged.join(FOLDERS))?;
-        Ok(Self(BufWriter::new(file)))
+    pub(crate) fn create(staged: &Staged, owner: Owner) -> io::Result<Self> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let file = openat(staged, FOLDERS, flags, Mode::RUSR | Mode::WUSR)?;
+        owner.give(&file)?;
+        Ok(Self(BufWriter::new(file.into())))
     }
 
     pub(crate) fn put(&mut self, folder: &FolderEntry) -> io::Result<()> {
@@ -54,11 +155,12 @@ pub(crate) struct FolderReader(BufReader<File>);
 
 impl FolderReader {
     /// `None` when there is no list (any more).
-    pub(crate) fn open(staged: &Path) -> io::Result<Option<Self>> {
-        match File::open(staged.join(FOLDERS)) {
-            Ok(file) => Ok(Some(Self(BufReader::new(file)))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
+    pub(crate) fn open(staged: &Staged) -> io::Result<Option<Self>> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        match openat(staged, FOLDERS, flags, Mode::empty()) {
+            Ok(file) => Ok(Some(Self(BufReader::new(file.into())))),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(errno.into()),
         }
     }
 

@@ -4,6 +4,8 @@
 //! swapped for a link on the way.
 
 use super::Skipped;
+use super::below::{Identity, OPEN_FOLDERS, above, open_folder};
+use super::entries::LONGEST_NAME;
 use crate::error::{Error, Result};
 use crate::progress::Monitor;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, openat, statat};
@@ -11,9 +13,6 @@ use rustix::io::Errno;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-
-/// Folders of one path that are open at the same time. Those above are opened again on the way back.
-const OPEN_FOLDERS: usize = 64;
 
 /// Something in a folder.
 pub(crate) struct Node<'a> {
@@ -39,10 +38,15 @@ impl Node<'_> {
 /// `Io` when the folder itself cannot be read, `Cancelled`. What is in it is passed over where it
 /// cannot be read.
 pub(crate) fn measure(root: &Path, monitor: &Monitor) -> Result<u64> {
-    let mut bytes = 0;
-    walk(root, &mut |node| {
+    measure_in(&open_root(root)?, root, monitor)
+}
+
+/// The same of a folder that is open, and called `root` in messages.
+pub(crate) fn measure_in(folder: &OwnedFd, root: &Path, monitor: &Monitor) -> Result<u64> {
+    let mut bytes: u64 = 0;
+    walk_in(folder, root, &mut |node| {
         if node.file_type() == FileType::RegularFile {
-            bytes += length(&node.stat);
+            bytes = bytes.saturating_add(length(&node.stat));
         }
         monitor.check()
     })?;
@@ -57,12 +61,25 @@ pub(crate) fn length(stat: &Stat) -> u64 {
 struct Frame {
     /// Length of this folder's path, with the slash after it.
     prefix: usize,
+    identity: Identity,
     folder: Option<OwnedFd>,
     names: Names,
 }
 
+impl Frame {
+    fn new(prefix: usize, folder: OwnedFd) -> rustix::io::Result<Self> {
+        Ok(Self {
+            prefix,
+            identity: Identity::of(&folder)?,
+            names: names(&folder)?,
+            folder: Some(folder),
+        })
+    }
+}
+
 /// Calls `visit` for everything below `root`: a folder before what is in it, names in the order of
-/// their bytes. What cannot be read is in the answer.
+/// their bytes. What cannot be read is in the answer. A folder whose own path is longer than an archive can
+/// have it is not gone into.
 ///
 /// # Errors
 /// `Io` when `root` cannot be read; what `visit` returns.
@@ -70,27 +87,42 @@ pub(crate) fn walk(
     root: &Path,
     visit: &mut dyn FnMut(&Node<'_>) -> Result<()>,
 ) -> Result<Vec<Skipped>> {
-    let mut skipped = Vec::new();
-    // The root itself may be a symbolic link: that is how it was configured.
+    walk_in(&open_root(root)?, root, visit)
+}
+
+/// The root itself may be a symbolic link: that is how it was configured.
+fn open_root(root: &Path) -> Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let top = openat(CWD, root, flags, Mode::empty())
-        .and_then(|folder| Ok((names(&folder)?, folder)))
-        .map_err(|errno| Error::io("cannot read the folder", root)(errno.into()))?;
+    openat(CWD, root, flags, Mode::empty())
+        .map_err(|errno| Error::io("cannot read the folder", root)(errno.into()))
+}
+
+/// The same in a folder that is open, and called `root` in messages.
+pub(crate) fn walk_in(
+    top: &OwnedFd,
+    root: &Path,
+    visit: &mut dyn FnMut(&Node<'_>) -> Result<()>,
+) -> Result<Vec<Skipped>> {
+    let mut skipped = Vec::new();
     let mut path = Vec::new();
-    let mut stack = vec![Frame {
-        prefix: 0,
-        folder: Some(top.1),
-        names: top.0,
-    }];
+    let first = top
+        .try_clone()
+        .and_then(|top| Ok(Frame::new(0, top)?))
+        .map_err(Error::io("cannot read the folder", root))?;
+    let mut stack = vec![first];
     while let Some(depth) = stack.len().checked_sub(1) {
         let frame = &mut stack[depth];
         path.truncate(frame.prefix);
         let Some(name) = frame.names.next() else {
-            stack.pop();
+            let left = stack.pop().and_then(|frame| frame.folder);
+            // While there is a way to it that is short.
+            if let Some(here) = stack.last_mut().filter(|here| here.folder.is_none()) {
+                here.folder = left.and_then(|left| above(left, here.identity));
+            }
             continue;
         };
         if frame.folder.is_none() {
-            match reopen(root, &path) {
+            match reopen(top, &path) {
                 Ok(folder) => frame.folder = Some(folder),
                 Err(errno) => {
                     skipped.push(unreadable(&path, errno));
@@ -117,15 +149,13 @@ pub(crate) fn walk(
             stat,
         };
         visit(&node)?;
-        if node.file_type() == FileType::Directory {
-            match open_folder(folder, &name).and_then(|folder| Ok((names(&folder)?, folder))) {
-                Ok((names, folder)) => {
+        if node.file_type() == FileType::Directory && path.len() <= LONGEST_NAME {
+            let below = open_folder(folder, name.as_bytes())
+                .and_then(|folder| Frame::new(path.len() + 1, folder));
+            match below {
+                Ok(frame) => {
                     path.push(b'/');
-                    stack.push(Frame {
-                        prefix: path.len(),
-                        folder: Some(folder),
-                        names,
-                    });
+                    stack.push(frame);
                     if let Some(above) = stack.len().checked_sub(OPEN_FOLDERS + 1) {
                         stack[above].folder = None;
                     }
@@ -146,21 +176,14 @@ pub(super) fn unreadable(path: &[u8], errno: Errno) -> Skipped {
     }
 }
 
-fn open_folder(parent: impl AsFd, name: &CStr) -> rustix::io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    openat(parent, name, flags, Mode::empty())
-}
-
 /// Opens the folder at `path` below `root`, one step at a time.
-fn reopen(root: &Path, path: &[u8]) -> rustix::io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let mut folder = openat(CWD, root, flags, Mode::empty())?;
+fn reopen(root: &OwnedFd, path: &[u8]) -> rustix::io::Result<OwnedFd> {
+    let mut folder = open_folder(root, b".")?;
     for name in path
         .split(|&byte| byte == b'/')
         .filter(|name| !name.is_empty())
     {
-        let name = CString::new(name).map_err(|_| Errno::INVAL)?;
-        folder = open_folder(&folder, &name)?;
+        folder = open_folder(&folder, name)?;
     }
     Ok(folder)
 }

@@ -5,10 +5,11 @@
 
 use super::below::{Below, open_folder, split};
 use super::entries::{Entries, Entry, Kind, cleaned, refused};
-use super::staged::{FolderEntry, FolderWriter, LEFT_OUT, TREE};
+use super::staged::{FolderEntry, FolderWriter, LEFT_OUT, Staged};
 use super::{Incomplete, Report, Skipped};
 use crate::durable;
 use crate::error::Error;
+use crate::owner::Owner;
 use crate::progress::Monitor;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT};
 use rustix::fs::{fchmod, futimens, linkat, mkdirat, openat, statat};
@@ -16,11 +17,11 @@ use rustix::fs::{readlinkat, symlinkat, unlinkat, utimensat};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{self, BufReader, Read};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Zeros of this length become a hole.
 const PIECE: usize = 64 << 10;
@@ -39,7 +40,7 @@ pub struct Unpacked {
 
 /// Unpacks an archive into the empty folder `into`, from where [`crate::restore::place`] moves it to its
 /// place; and makes that safe on the disk. Access to `into` should be for nobody else: it is the files
-/// in it that have the modes of the archive.
+/// in it that have the modes of the archive. What root unpacks belongs to the owner of `into`.
 ///
 /// `rename` gives the path for each path in the archive, and leaves out an entry with `None`. Bytes that
 /// are read count as progress where they are read.
@@ -53,13 +54,15 @@ pub fn unpack(
     rename: &dyn Fn(&[u8]) -> Option<Vec<u8>>,
     monitor: &Monitor,
 ) -> Result<Unpacked, Incomplete> {
-    let tree = into.join(TREE);
     let cannot = |errno: Errno| Error::io("cannot write the folder", into)(errno.into());
-    mkdirat(rustix::fs::CWD, &tree, Mode::RWXU).map_err(cannot)?;
+    let (staged, tree) = Staged::create(into)?;
+    let owner = Owner::of(&staged).map_err(cannot)?;
     let mut unpacking = Unpacking {
-        below: Below::new(&tree).map_err(cannot)?,
-        folders: FolderWriter::create(into).map_err(Error::io("cannot write the folder", into))?,
-        tree,
+        into,
+        owner,
+        below: Below::new(tree),
+        folders: FolderWriter::create(&staged, owner)
+            .map_err(Error::io("cannot write the folder", into))?,
         report: Report::default(),
         entries: 0,
         bytes: 0,
@@ -86,7 +89,7 @@ pub fn unpack(
         .folders
         .finish()
         .map_err(Error::io("cannot write the folder", into))?;
-    durable::sync_all_in(into)?;
+    durable::sync_all_in(&staged).map_err(cannot)?;
     Ok(Unpacked {
         entries: unpacking.entries,
         bytes: unpacking.bytes,
@@ -101,7 +104,9 @@ impl From<Error> for Incomplete {
 }
 
 struct Unpacking<'a> {
-    tree: PathBuf,
+    /// For messages.
+    into: &'a Path,
+    owner: Owner,
     below: Below,
     folders: FolderWriter,
     report: Report,
@@ -127,16 +132,20 @@ impl Unpacking<'_> {
             };
         }
         let (above, name) = split(path);
+        let owner = self.owner;
+        let mut make_folder =
+            |parent: BorrowedFd<'_>, name: &[u8], _: &[u8]| make_folder(parent, name, owner);
         let folder = match self.below.folder(above, &mut make_folder) {
             Ok(folder) => folder
                 .try_clone_to_owned()
-                .map_err(|error| Error::io("cannot open the folder", &self.tree)(error))?,
+                .map_err(|error| Error::io("cannot open the folder", self.into)(error))?,
             Err(errno) => return self.unmade(errno, entry, path),
         };
         let made = match entry.kind {
             Kind::Folder => self.folder(entry, path),
             Kind::File => match create(&folder, name) {
                 Ok(file) => {
+                    self.owner.give(&file).map_err(self.failed(path))?;
                     self.contents(entries, entry, path, file)?;
                     Ok(())
                 }
@@ -150,7 +159,7 @@ impl Unpacking<'_> {
                     "it is a link that leads, or could lead, out of the folder",
                 );
             }
-            Kind::Symlink => symlink(&folder, name, &entry.target, entry.modified),
+            Kind::Symlink => symlink(&folder, name, &entry.target, entry.modified, owner),
             Kind::HardLink => return self.hard_link(&folder, entry, path, rename),
             Kind::Device => {
                 return self.leave_out(&folder, entry, path, "it is a device, not a file");
@@ -188,12 +197,15 @@ impl Unpacking<'_> {
         }
     }
 
-    fn failed(&self, path: &[u8]) -> impl FnOnce(Errno) -> Error + use<> {
-        let path = self.tree.join(OsStr::from_bytes(path));
-        move |errno| Error::io("cannot write", &path)(errno.into())
+    fn failed<'p>(&self, path: &'p [u8]) -> impl FnOnce(Errno) -> Error + use<'_, 'p> {
+        let into = self.into;
+        move |errno| failed(into, path)(errno.into())
     }
 
     fn folder(&mut self, entry: &Entry, path: &[u8]) -> rustix::io::Result<()> {
+        let owner = self.owner;
+        let mut make_folder =
+            |parent: BorrowedFd<'_>, name: &[u8], _: &[u8]| make_folder(parent, name, owner);
         if let Err(errno) = self.below.folder(path, &mut make_folder) {
             // What it is in is a folder: then this itself is there as something else.
             return Err(match errno {
@@ -220,34 +232,37 @@ impl Unpacking<'_> {
         file: OwnedFd,
     ) -> Result<(), Incomplete> {
         let file = File::from(file);
-        let place = self.tree.join(OsStr::from_bytes(path));
+        let failed = || failed(self.into, path);
         let mut end = 0;
         for &(offset, length) in &entry.pieces {
-            let (mut here, piece_end) = (offset, offset + length);
+            let (mut here, piece_end) = (offset, offset.saturating_add(length));
             while here < piece_end {
                 self.monitor.check()?;
                 let most = (piece_end - here).min(PIECE as u64);
                 let buffer = &mut self.buffer[..most as usize];
                 entries.fill(buffer)?;
                 if *buffer != ZEROS {
-                    file.write_all_at(buffer, here)
-                        .map_err(Error::io("cannot write", &place))?;
+                    file.write_all_at(buffer, here).map_err(failed())?;
                     end = here + most;
                 }
                 here += most;
             }
         }
         if end < entry.length {
-            file.set_len(entry.length)
-                .map_err(Error::io("cannot write", &place))?;
+            file.set_len(entry.length).map_err(failed())?;
         }
-        self.bytes += entry.length;
+        self.bytes = self.bytes.checked_add(entry.length).ok_or_else(|| {
+            refused(
+                &entry.name,
+                "makes the files longer, all together, than anything can hold",
+            )
+        })?;
         let mode = Mode::from_raw_mode((entry.mode & 0o777) as _);
         fchmod(&file, mode)
             .and_then(|()| futimens(&file, &times(entry.modified)))
             .map_err(self.failed(path))?;
         #[cfg(not(target_os = "linux"))]
-        file.sync_all().map_err(Error::io("cannot write", &place))?;
+        file.sync_all().map_err(failed())?;
         self.strip(entry, path);
         Ok(())
     }
@@ -309,7 +324,7 @@ impl Unpacking<'_> {
                     let reason = "it is a hard link to something that is left out";
                     return self.leave_out(folder, entry, path, reason);
                 }
-                symlink(folder, name, to.to_bytes(), entry.modified)
+                symlink(folder, name, to.to_bytes(), entry.modified, self.owner)
             }
             Ok(_) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG) => {
                 return Err(no_file());
@@ -335,7 +350,8 @@ impl Unpacking<'_> {
         reason: &str,
     ) -> Result<(), Incomplete> {
         self.report.add(path, reason);
-        match symlink(folder, split(path).1, LEFT_OUT.to_bytes(), entry.modified) {
+        let (name, target) = (split(path).1, LEFT_OUT.to_bytes());
+        match symlink(folder, name, target, entry.modified, self.owner) {
             Ok(()) => Ok(()),
             Err(errno) => self.unmade(errno, entry, path),
         }
@@ -343,11 +359,13 @@ impl Unpacking<'_> {
 }
 
 /// Opens a folder, and makes it when it is not there. Only its owner comes in until all is in its place.
-fn make_folder(parent: BorrowedFd<'_>, name: &[u8], _: &[u8]) -> rustix::io::Result<OwnedFd> {
+fn make_folder(parent: BorrowedFd<'_>, name: &[u8], owner: Owner) -> rustix::io::Result<OwnedFd> {
     match open_folder(parent, name) {
         Err(Errno::NOENT) => {
             mkdirat(parent, name, Mode::RWXU)?;
-            open_folder(parent, name)
+            let folder = open_folder(parent, name)?;
+            owner.give(&folder)?;
+            Ok(folder)
         }
         other => other,
     }
@@ -366,10 +384,12 @@ fn symlink(
     name: &[u8],
     target: &[u8],
     modified: Timespec,
+    owner: Owner,
 ) -> rustix::io::Result<()> {
     again(folder, name, FileType::Symlink, || {
         symlinkat(target, folder, name)
     })?;
+    owner.give_link(folder, name)?;
     utimensat(folder, name, &times(modified), AtFlags::SYMLINK_NOFOLLOW)
 }
 
@@ -391,6 +411,11 @@ fn again<T>(
         }
         other => other,
     }
+}
+
+/// The error of writing to what is to be at `path`, with that in words only when it is needed.
+fn failed<'a>(into: &'a Path, path: &'a [u8]) -> impl FnOnce(io::Error) -> Error + use<'a> {
+    move |error| Error::io("cannot write", &into.join(OsStr::from_bytes(path)))(error)
 }
 
 fn is(stat: &rustix::fs::Stat, kind: FileType) -> bool {

@@ -7,15 +7,17 @@
 //! folder next does so. Without a `commit.json`, what is staged was not finished and goes.
 
 use super::{BackupName, Catalog, Entry, FILE_NAME, PartName, retention};
-use crate::durable::{NO_LINK, open_file, sync_folder, write_synced};
+use crate::durable::{NO_LINK, make_folders, open_file, sync_folder, write_synced};
 use crate::error::{self, Error, Result};
+use crate::owner::Owner;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::cell::Cell;
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fmt;
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -23,6 +25,8 @@ const LOCK: &str = ".zbackup.lock";
 const STAGING: &str = ".staging";
 const COMMIT: &str = "commit.json";
 const RESTORE: &str = crate::restore::JOURNAL;
+/// The longest text of a lock that is read, in bytes: a number and a word.
+const LONGEST_LOCK: u64 = 100;
 /// How often a tenth of a second is waited for a commit that is under way: some renames.
 const PATIENCE: u32 = 100;
 
@@ -34,6 +38,40 @@ pub struct BackupFolder {
     /// Whether what is staged is to be left to the next process: it was decided, or may have been.
     is_decided: Cell<bool>,
     _lock: Lock,
+}
+
+/// What a process has a backup folder for. In words the start of a sentence that the folder goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// To make a backup.
+    Backup,
+    /// To restore the site, or to finish that.
+    Restore,
+    /// For something else, mostly not for long.
+    Other,
+}
+
+impl Work {
+    const ALL: [Self; 3] = [Self::Backup, Self::Restore, Self::Other];
+
+    /// As it is in the lock file.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Backup => "backup",
+            Self::Restore => "restore",
+            Self::Other => "other",
+        }
+    }
+}
+
+impl fmt::Display for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Backup => "a backup to",
+            Self::Restore => "a restore from",
+            Self::Other => "a change of",
+        })
+    }
 }
 
 /// What was decided: names in the folder.
@@ -52,8 +90,16 @@ impl BackupFolder {
     /// # Errors
     /// `InProgress` when another job has it; `Io`.
     pub fn open(path: &Path) -> Result<Self> {
+        Self::open_for(path, Work::Other)
+    }
+
+    /// The same, and others who want it are told what for.
+    ///
+    /// # Errors
+    /// Those of `open`.
+    pub fn open_for(path: &Path, work: Work) -> Result<Self> {
         private_folder(path)?;
-        let lock = Lock::take(path)?;
+        let lock = Lock::take(path, work)?;
         // Somebody else's folder cannot be closed.
         let _ = close_to_others(path);
         let folder = Self {
@@ -74,7 +120,11 @@ impl BackupFolder {
         Ok(self.staging()?.join(file.as_str()))
     }
 
-    fn staging(&self) -> Result<PathBuf> {
+    /// The folder of what is staged. It is made when it is not there.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub(crate) fn staging(&self) -> Result<PathBuf> {
         let staging = self.path.join(STAGING);
         if staging.is_symlink() {
             return Err(Error::Usage(format!(
@@ -345,11 +395,7 @@ fn private_folder(path: &Path) -> Result<()> {
     if path.is_dir() {
         return Ok(());
     }
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(Error::io("cannot create the folder", path))?;
+    make_folders(path, 0o700)?;
     match path.parent() {
         Some(parent) if parent != Path::new("") => match sync_folder(parent) {
             // One that may be entered but not read cannot be synced; the folder is there all the same.
@@ -391,7 +437,7 @@ struct Lock {
 }
 
 impl Lock {
-    fn take(folder: &Path) -> Result<Self> {
+    fn take(folder: &Path, work: Work) -> Result<Self> {
         let path = folder.join(LOCK);
         let fail = |error| Error::io("cannot lock", &path)(error);
         loop {
@@ -407,11 +453,15 @@ impl Lock {
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
-                    let mut pid = String::new();
-                    let _ = file.read_to_string(&mut pid);
-                    let pid = pid.trim();
+                    let mut text = String::new();
+                    let _ = (&file).take(LONGEST_LOCK).read_to_string(&mut text);
+                    let mut lines = text.lines();
+                    let pid = lines.next().unwrap_or_default();
+                    let word = lines.next();
+                    let work = Work::ALL.into_iter().find(|work| word == Some(work.word()));
                     return Err(Error::InProgress {
                         dir: folder.to_owned(),
+                        work: work.unwrap_or(Work::Other),
                         holder: if pid.is_empty() {
                             "another process".into()
                         } else {
@@ -427,8 +477,12 @@ impl Lock {
             if !there.is_ok_and(|there| there.ino() == ours.ino() && there.dev() == ours.dev()) {
                 continue;
             }
-            file.set_len(0)
-                .and_then(|()| writeln!(file, "{}", std::process::id()))
+            // In one piece: somebody may be reading.
+            let text = format!("{}\n{}\n", std::process::id(), work.word());
+            Owner::at(folder)
+                .and_then(|owner| Ok(owner.give(&file)?))
+                .and_then(|()| file.set_len(0))
+                .and_then(|()| file.write_all(text.as_bytes()))
                 .map_err(fail)?;
             return Ok(Self { path, _file: file });
         }

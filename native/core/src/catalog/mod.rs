@@ -6,7 +6,7 @@ mod retention;
 mod status;
 
 pub use entry::{BackupName, Entry, Part, PartName, StoredPart, Verification};
-pub use folder::BackupFolder;
+pub use folder::{BackupFolder, Work};
 pub use status::{Failure, LastRestore, Status};
 
 use crate::durable::open_file;

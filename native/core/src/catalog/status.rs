@@ -1,10 +1,11 @@
-//! What a program that makes backups by itself has to remember beside the list: the last failure, whether
+//! What a program that makes backups by itself has to remember beside the list: what failed last, whether
 //! somebody was told, and what was restored last.
 
 use super::FILE_NAME;
 use crate::durable::{open_file, sync_folder, write_synced};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 
@@ -21,6 +22,9 @@ pub struct Status {
     /// Whether somebody was told that backups do not work, and not yet that they do again.
     #[serde(default)]
     pub told: bool,
+    /// Other jobs that failed, as a restore, and none of that name that went well since.
+    #[serde(default)]
+    pub jobs: BTreeMap<String, Failure>,
     /// What a site that follows another one was restored from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restored: Option<LastRestore>,
@@ -37,7 +41,7 @@ pub struct LastRestore {
     pub at: i64,
 }
 
-/// A backup that failed.
+/// A job that failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// When, in seconds since 1970 (Unix time).

@@ -2,7 +2,8 @@
 
 use super::child::{Program, is_ready};
 use super::script::{Refused, Script};
-use crate::error::{Error, Result};
+use super::statement::Schema;
+use crate::error::{Error, Result, harmless};
 use crate::progress::Monitor;
 use crate::site::Database;
 use crate::stream::StreamWriter;
@@ -11,7 +12,8 @@ use std::borrow::Cow;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-/// Writes a dump of the site's schema to `out` and gives what `pg_dump` warned of.
+/// Writes a dump of the site's schema to `out` and gives what a person should hear of: what `pg_dump`
+/// warned of, and why a restore would refuse the dump.
 ///
 /// # Errors
 /// `Database` with the words of `pg_dump` when the dump is not whole; `Cancelled`; errors of `out`.
@@ -19,7 +21,7 @@ pub(crate) fn dump(
     database: &Database,
     out: &mut StreamWriter,
     monitor: &Monitor,
-) -> Result<Option<String>> {
+) -> Result<Vec<String>> {
     let program = Program {
         database,
         command: database.pg_dump.clone(),
@@ -32,7 +34,7 @@ pub(crate) fn dump(
         Error::Database(format!("{command} said that it succeeded, but {reason}"))
     };
     let (running, mut output) = program.start(None)?;
-    let mut script = Script::watched();
+    let mut script = Script::watched(Schema::of_site(&database.schema));
     let mut flaw = None;
     let mut head = Head::default();
     let mut block = vec![0; 64 << 10];
@@ -62,7 +64,14 @@ pub(crate) fn dump(
     }
     match flaw.map_or_else(|| script.finish().err(), Some) {
         Some(flaw) => Err(unsaid(flaw)),
-        None => Ok((!ended.said.is_empty()).then_some(ended.said)),
+        None => {
+            let refusal = script.refusal().map(|refused| {
+                format!("the backup is whole, but a restore would refuse its database: {refused}")
+            });
+            let said = (!ended.said.is_empty()).then_some(ended.said);
+            let warnings = said.into_iter().chain(refusal);
+            Ok(warnings.map(|warning| harmless(&warning)).collect())
+        }
     }
 }
 

@@ -2,11 +2,14 @@
 
 mod child;
 mod dump;
+mod fate;
 mod load;
 mod script;
 mod session;
 mod statement;
+mod token;
 
 pub(crate) use dump::dump;
-pub use load::{Fate, Loaded, Purpose, TableRows, TransactionId, Trust, fate, load};
+pub use fate::{Fate, TransactionId, fate};
+pub use load::{Loaded, Purpose, TableRows, Trust, load};
 pub use script::{check_dump, check_script};

@@ -283,6 +283,10 @@ fn listen(output: PipeReader, token: &[u8], answer: &Sender<Vec<u8>>) {
     }
 }
 
+pub(super) fn fault(reason: impl Into<String>) -> Stopped {
+    Stopped::Error(Error::Database(reason.into()))
+}
+
 /// Sixteen random bytes in hexadecimal.
 pub(super) fn random() -> Result<String> {
     let mut bytes = [0; 16];

@@ -1,37 +1,11 @@
 //! What a statement of a dump is, by its first words: what `pg_dump` writes for one schema is loaded,
 //! who owns it and who may see it is left out, anything else is refused.
 
-/// A piece of a statement.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Token {
-    /// A keyword or a name, in lower case as PostgreSQL takes it.
-    Word(String),
-    /// A name in quotes, without them.
-    Name(String),
-    /// A string, without its quotes.
-    Text(String),
-    /// A single sign.
-    Sign(u8),
-    /// A number, or anything that is too long to matter.
-    Other,
-}
+mod known;
 
-impl Token {
-    fn is(&self, word: &str) -> bool {
-        matches!(self, Self::Word(own) if own == word)
-    }
-
-    fn is_sign(&self, sign: u8) -> bool {
-        *self == Self::Sign(sign)
-    }
-
-    fn name(&self) -> Option<&str> {
-        match self {
-            Self::Word(name) | Self::Name(name) => Some(name),
-            _ => None,
-        }
-    }
-}
+use super::token::{Token, is_copy_in, starts, words};
+use known::Named::{InSchema, OnTable};
+use known::{SETTINGS, TIMEOUTS, is_safe, kind};
 
 /// What to do with a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,77 +17,6 @@ pub(super) enum Verdict {
 }
 
 use Verdict::{LeaveOut, Load, More};
-
-/// The name of an object comes right after its kind, with its schema; or it has none of its own.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Named {
-    InSchema,
-    OnTable,
-}
-
-use Named::{InSchema, OnTable};
-
-/// The kinds of objects that belong to a schema. Longer ones before those they begin with.
-const KINDS: [(&[&str], Named); 31] = [
-    (&["unlogged", "table"], InSchema),
-    (&["foreign", "table"], InSchema),
-    (&["table"], InSchema),
-    (&["materialized", "view"], InSchema),
-    (&["view"], InSchema),
-    (&["unlogged", "sequence"], InSchema),
-    (&["sequence"], InSchema),
-    (&["function"], InSchema),
-    (&["procedure"], InSchema),
-    (&["aggregate"], InSchema),
-    (&["type"], InSchema),
-    (&["domain"], InSchema),
-    (&["operator", "class"], InSchema),
-    (&["operator", "family"], InSchema),
-    (&["operator"], InSchema),
-    (&["collation"], InSchema),
-    (&["default", "conversion"], InSchema),
-    (&["conversion"], InSchema),
-    (&["statistics"], InSchema),
-    (&["text", "search", "configuration"], InSchema),
-    (&["text", "search", "dictionary"], InSchema),
-    (&["text", "search", "parser"], InSchema),
-    (&["text", "search", "template"], InSchema),
-    (&["column"], InSchema),
-    (&["index"], InSchema),
-    (&["unique", "index"], OnTable),
-    (&["constraint", "trigger"], OnTable),
-    (&["constraint"], OnTable),
-    (&["trigger"], OnTable),
-    (&["rule"], OnTable),
-    (&["policy"], OnTable),
-];
-
-/// Settings that our own session makes; and an older server may not know the newest of them.
-const TIMEOUTS: [&str; 4] = [
-    "statement_timeout",
-    "lock_timeout",
-    "transaction_timeout",
-    "idle_in_transaction_session_timeout",
-];
-
-const SETTINGS: [&str; 11] = [
-    "check_function_bodies",
-    "client_encoding",
-    "client_min_messages",
-    "default_table_access_method",
-    "default_tablespace",
-    "default_toast_compression",
-    "default_with_oids",
-    "row_security",
-    "search_path",
-    "standard_conforming_strings",
-    "xmloption",
-];
-
-/// Encodings in which no byte of a longer character looks like a quote or a backslash.
-const ENCODINGS: [&str; 10] = [
-    "utf8", "unicode", "sqlascii", "latin", "iso8859", "win12", "win866", "win874", "koi8", "euc",
-];
 
 /// The schema that a dump should be of; or that it turns out to be of.
 #[derive(Debug, Default)]
@@ -399,52 +302,6 @@ impl Schema {
     }
 }
 
-/// Whether data follow.
-pub(super) fn is_copy_in(tokens: &[Token]) -> bool {
-    let ends =
-        |rest: &[Token]| matches!(rest, [from, stdin] if from.is("from") && stdin.is("stdin"));
-    let without_columns = |rest: &[Token]| match rest {
-        [Token::Sign(b'('), Token::Sign(b')'), rest @ ..] => ends(rest),
-        rest => ends(rest),
-    };
-    match tokens {
-        [copy, schema, Token::Sign(b'.'), table, rest @ ..]
-            if copy.is("copy") && schema.name().is_some() && table.name().is_some() =>
-        {
-            without_columns(rest)
-        }
-        [copy, table, rest @ ..] if copy.is("copy") && table.name().is_some() => {
-            without_columns(rest)
-        }
-        _ => false,
-    }
-}
-
-/// The name of the table of a `COPY`.
-pub(super) fn table(tokens: &[Token]) -> Option<&str> {
-    match tokens {
-        [_, _, Token::Sign(b'.'), table, ..] | [_, table, ..] => table.name(),
-        _ => None,
-    }
-}
-
-/// The place after the kind of object that is named at a place; `None` when more must be seen.
-fn kind(tokens: &[Token], at: usize, is_complete: bool) -> Result<Option<(usize, Named)>, String> {
-    let rest = tokens.get(at..).unwrap_or_default();
-    if rest.len() < 3 && !is_complete {
-        return Ok(None);
-    }
-    KINDS
-        .iter()
-        .find(|(words, _)| starts(rest, words))
-        .map(|(words, named)| Some((at + words.len(), *named)))
-        .ok_or_else(|| unknown(tokens))
-}
-
-fn starts(tokens: &[Token], words: &[&str]) -> bool {
-    tokens.len() >= words.len() && tokens.iter().zip(words).all(|(token, word)| token.is(word))
-}
-
 /// The schema in the text that names a sequence.
 fn schema_of(text: &str) -> Option<String> {
     let Some(quoted) = text.strip_prefix('"') else {
@@ -466,15 +323,6 @@ fn schema_of(text: &str) -> Option<String> {
     }
 }
 
-fn is_safe(encoding: &str) -> bool {
-    let plain: String = encoding
-        .chars()
-        .filter(char::is_ascii_alphanumeric)
-        .map(|c| c.to_ascii_lowercase())
-        .collect();
-    ENCODINGS.iter().any(|known| plain.starts_with(known))
-}
-
 fn unknown(tokens: &[Token]) -> String {
     format!(
         "\"{}\" is not what pg_dump writes for a schema",
@@ -486,20 +334,5 @@ fn unknown_setting(tokens: &[Token]) -> String {
     format!("\"{}\" is not a setting of pg_dump", words(tokens))
 }
 
-/// The first words, for reading.
-fn words(tokens: &[Token]) -> String {
-    let mut words: Vec<String> = tokens
-        .iter()
-        .take(4)
-        .map_while(|token| match token {
-            Token::Word(word) => Some(word.to_uppercase()),
-            Token::Name(name) => Some(name.clone()),
-            Token::Sign(sign) => Some(char::from(*sign).to_string()),
-            Token::Text(_) | Token::Other => None,
-        })
-        .collect();
-    if words.is_empty() {
-        words.push("a statement without a first word".into());
-    }
-    words.join(" ")
-}
+#[cfg(test)]
+mod tests;

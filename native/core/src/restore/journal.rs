@@ -1,5 +1,7 @@
 //! What a restore has come to, on the disk: whoever starts next finishes it or takes it back.
 
+use super::place::mount;
+use super::plan::Piece;
 use crate::database::TransactionId;
 use crate::durable::{open_file, sync_folder, write_synced};
 use crate::error::{Error, Result};
@@ -24,8 +26,18 @@ pub(super) struct Journal {
     /// The backup's name, for messages.
     pub(super) backup: String,
     pub(super) state: State,
+    /// What of the backup is restored.
+    #[serde(default = "all_pieces")]
+    pub(super) pieces: Vec<Piece>,
     /// What is staged, and where it belongs.
     pub(super) placements: Vec<Placement>,
+    /// The restore that this one takes the place of when it is decided: nobody can tell what became of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) superseded: Option<Box<Journal>>,
+}
+
+fn all_pieces() -> Vec<Piece> {
+    Piece::ALL.to_vec()
 }
 
 /// How far it is.
@@ -52,7 +64,7 @@ pub(super) struct Placement {
 }
 
 impl Journal {
-    pub(super) fn new(backup: &str) -> Result<Self> {
+    pub(super) fn new(backup: &str, pieces: &[Piece]) -> Result<Self> {
         let mut id = [0; 8];
         getrandom::fill(&mut id)
             .map_err(|error| Error::Internal(format!("no random numbers: {error}")))?;
@@ -60,16 +72,18 @@ impl Journal {
             id: hex::encode(id),
             backup: backup.to_owned(),
             state: State::Staging,
+            pieces: pieces.to_vec(),
             placements: Vec::new(),
+            superseded: None,
         })
     }
 
-    /// Plans to stage what belongs into `target`, and says where. Beside the target, as far as that is on
-    /// the same file system and may be written to; else inside of it.
+    /// Plans to stage what belongs into `target`, and says where. Beside the target, as far as that is in
+    /// the same mount and may be written to; else inside of it.
     pub(super) fn stage(&mut self, target: &Path) -> PathBuf {
         let name = format!("{STAGED}{}-{}", self.id, self.placements.len());
         let beside = target.parent().filter(|parent| {
-            let is_same = match (device(parent), device(target)) {
+            let is_same = match (mount(parent), mount(target)) {
                 (Some(parent), Some(target)) => parent == target,
                 // It is made there.
                 (Some(_), None) => true,
@@ -106,7 +120,13 @@ impl Journal {
         };
         let journal: Self =
             serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))?;
-        for placement in &journal.placements {
+        let mut all = Vec::new();
+        let mut next = Some(&journal);
+        while let Some(journal) = next {
+            all.extend(&journal.placements);
+            next = journal.superseded.as_deref();
+        }
+        for placement in all {
             if !targets.contains(&placement.target) {
                 return Err(wrong(format!(
                     "{} is no folder of this site",
@@ -156,11 +176,6 @@ impl Journal {
         }
         sync_folder(folder)
     }
-}
-
-fn device(path: &Path) -> Option<u64> {
-    use std::os::unix::fs::MetadataExt;
-    path.metadata().ok().map(|metadata| metadata.dev())
 }
 
 fn may_write(folder: &Path) -> bool {

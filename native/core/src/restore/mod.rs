@@ -7,16 +7,24 @@
 
 mod config;
 mod journal;
+mod load;
 mod place;
+mod plan;
+mod settle;
 
 pub(crate) use journal::FILE_NAME as JOURNAL;
+pub(crate) use load::load;
 pub use place::place;
+pub use plan::{Options, Piece, Plan, plan};
+pub(crate) use settle::settle_in;
+pub use settle::{Settled, settle};
 
-use crate::archive::{Incomplete, Skipped, remove, unpack};
-use crate::catalog::{BackupFolder, Catalog, Entry, Part, StoredPart};
-use crate::database::{self, Fate, Loaded, Purpose, TableRows, TransactionId, Trust};
-use crate::durable::real;
+use crate::archive::{Skipped, open_folder, remove, unpack};
+use crate::catalog::{BackupFolder, Entry, Part, StoredPart, Work};
+use crate::database::{self, Fate, Loaded, Purpose, TableRows};
+use crate::durable::{make_folders, real};
 use crate::error::{Error, Result};
+use crate::owner::Owner;
 use crate::part_reader::PartReader;
 use crate::progress::{Monitor, Phase};
 use crate::room;
@@ -25,68 +33,14 @@ use crate::site::{Database, Site};
 use crate::stream::Encryption;
 use crate::verify::{self, Proof};
 use config::{Half, Places};
-use jiff::Timestamp;
-use journal::{Journal, Placement, State};
-use serde::{Deserialize, Serialize};
+use journal::{Journal, State};
+use serde::Serialize;
+use settle::{complete, supersede, take_back};
 use std::cell::RefCell;
 use std::fs::DirBuilder;
-use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
-
-/// What can be restored by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", try_from = "String")]
-pub enum Piece {
-    /// The database.
-    Database,
-    /// The media files.
-    Files,
-    /// The configuration files.
-    Config,
-    /// The files of the security folder.
-    Security,
-}
-
-impl Piece {
-    /// All of them, in the order in which they are restored.
-    pub const ALL: [Self; 4] = [Self::Database, Self::Files, Self::Config, Self::Security];
-
-    /// The part of a backup that it is in.
-    #[must_use]
-    pub fn part(self) -> Part {
-        match self {
-            Self::Database => Part::Database,
-            Self::Files => Part::Files,
-            Self::Config | Self::Security => Part::Config,
-        }
-    }
-
-    /// The name that programs see.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Database => "database",
-            Self::Files => "files",
-            Self::Config => "config",
-            Self::Security => "security",
-        }
-    }
-}
-
-impl TryFrom<String> for Piece {
-    type Error = String;
-
-    fn try_from(name: String) -> std::result::Result<Self, String> {
-        let named = Self::ALL.into_iter().find(|piece| piece.name() == name);
-        named.ok_or_else(|| {
-            format!(
-                "\"{}\" cannot be restored: there are database, files, config and security",
-                name.escape_debug()
-            )
-        })
-    }
-}
+use std::path::Path;
 
 /// A restore that was done.
 #[derive(Debug, Clone, Serialize)]
@@ -114,54 +68,10 @@ pub struct Restored {
     pub bytes: u64,
 }
 
-/// What became of a restore that was interrupted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Settled {
-    /// The backup that it was of.
-    pub backup: String,
-    /// Whether it was completed. Else it was taken back: the site is as it was before it.
-    pub completed: bool,
-    /// What is not on the disk as it is in the backup.
-    pub skipped: Vec<Skipped>,
-}
-
-impl Settled {
-    /// The same as half a sentence for a person.
-    #[must_use]
-    pub fn warning(&self) -> String {
-        format!(
-            "an earlier restore of {} had been interrupted: {}",
-            self.backup,
-            if self.completed {
-                "it was completed now"
-            } else {
-                "it was taken back, nothing of it remained"
-            }
-        )
-    }
-}
-
-/// What a restore would be of.
-#[derive(Debug, Clone, Serialize)]
-pub struct Plan {
-    /// The backup.
-    pub backup: Entry,
-    /// What of it.
-    pub pieces: Vec<Piece>,
-}
-
-/// Tells what [`run`] would restore. Changes nothing but what an interrupted backup left.
+/// Restores the backup `name`, or the newest where that is "recent".
 ///
-/// # Errors
-/// `UnknownBackup`; `Usage` when the backup or the site lacks what is wanted; `Io`, `Damaged`.
-pub fn plan(site: &Site, name: &str, only: &[Piece]) -> Result<Plan> {
-    let backup = find(&Catalog::load(&site.backup_dir)?, name, only)?;
-    let pieces = pieces(site, &backup, only)?;
-    Ok(Plan { backup, pieces })
-}
-
-/// Restores the backup `name`, or the newest where that is "recent": the pieces `only`, or all that the
-/// backup has when none is named.
+/// An interrupted restore is settled first. One of which nobody can tell what became of it stays as it is
+/// until this one, of at least the same pieces, is decided, and goes away with that.
 ///
 /// # Errors
 /// Any of [`Error`]. The site is untouched then, but after `Unfinished`: that restore is decided, and the
@@ -169,22 +79,32 @@ pub fn plan(site: &Site, name: &str, only: &[Piece]) -> Result<Plan> {
 pub fn run(
     site: &Site,
     name: &str,
-    only: &[Piece],
+    options: &Options,
     password: Option<&Password>,
     monitor: &Monitor,
 ) -> Result<Report> {
     let folder = existing(site)?;
     let mut warnings = Vec::new();
     let mut skipped = Vec::new();
-    if let Some(settled) = settle_in(site, &folder, monitor)? {
-        warnings.push(settled.warning());
-        skipped.extend(settled.skipped);
+    let mut unknown = None;
+    match settle_in(site, &folder, monitor) {
+        Ok(None) => {}
+        Ok(Some(settled)) => {
+            warnings.push(settled.warning());
+            skipped.extend(settled.skipped);
+        }
+        // The server that should know does not.
+        Err(Error::Database(reason)) => unknown = Some(reason),
+        Err(error) => return Err(error),
     }
     let Plan {
         backup: entry,
         pieces,
-    } = plan(site, name, only)?;
-    let journal = Journal::new(entry.name.as_str())?;
+    } = plan(site, name, options)?;
+    let mut journal = Journal::new(entry.name.as_str(), &pieces)?;
+    if let Some(reason) = unknown {
+        warnings.push(supersede(site, &mut journal, reason)?);
+    }
     let mut restoring = Restoring {
         site,
         entry: &entry,
@@ -226,156 +146,11 @@ pub fn run(
     })
 }
 
-/// Completes or takes back a restore of this site that was interrupted, when there is one.
-///
-/// # Errors
-/// `InProgress` when it has not ended; `Database` when the server that knows cannot be asked; `Io`,
-/// `Damaged`.
-pub fn settle(site: &Site, monitor: &Monitor) -> Result<Option<Settled>> {
-    if !Journal::is_there(&site.backup_dir) {
-        return Ok(None);
-    }
-    settle_in(site, &existing(site)?, monitor)
-}
-
-/// The same by the process that has the folder already.
-pub(crate) fn settle_in(
-    site: &Site,
-    _locked: &BackupFolder,
-    monitor: &Monitor,
-) -> Result<Option<Settled>> {
-    let Some(mut journal) = Journal::read(&site.backup_dir, &targets(site))? else {
-        // Nothing was staged before the journal was there.
-        if Journal::is_there(&site.backup_dir) {
-            Journal::remove(&site.backup_dir)?;
-        }
-        return Ok(None);
-    };
-    let completed = match &journal.state {
-        State::Staging => false,
-        State::Decided => true,
-        State::Loading(transaction) => {
-            let database = site.database.as_ref().ok_or_else(|| {
-                Error::Usage(format!(
-                    "a restore of {} was interrupted, and only its database knows whether it was done: \
-                     add [database] to the site",
-                    journal.backup
-                ))
-            })?;
-            database::fate(database, transaction, monitor)? == Fate::Committed
-        }
-    };
-    let skipped = if completed {
-        complete(&site.backup_dir, &mut journal, monitor)?
-    } else {
-        take_back(&site.backup_dir, &journal)?;
-        Vec::new()
-    };
-    Ok(Some(Settled {
-        backup: journal.backup,
-        completed,
-        skipped,
-    }))
-}
-
 /// The backup folder of the site, which must be there.
 fn existing(site: &Site) -> Result<BackupFolder> {
     std::fs::read_dir(&site.backup_dir)
         .map_err(Error::io("cannot read the folder", &site.backup_dir))?;
-    BackupFolder::open(&site.backup_dir)
-}
-
-/// The backup that is meant.
-fn find(catalog: &Catalog, name: &str, only: &[Piece]) -> Result<Entry> {
-    let (entries, refused) = catalog.entries();
-    let has_all = |entry: &Entry| only.iter().all(|piece| entry.part(piece.part()).is_some());
-    if let Some(refused) = refused.iter().find(|refused| refused.name == name) {
-        return Err(Error::Usage(format!(
-            "the backup {name} cannot be restored: {}",
-            refused.reason
-        )));
-    }
-    let is_candidate = |entry: &&Entry| entry.parts().next().is_some() && has_all(entry);
-    let now = Timestamp::now().as_second();
-    let found = match name {
-        // One that was made while the clock was wrong is not the newest until that time comes.
-        "recent" => entries
-            .iter()
-            .filter(is_candidate)
-            .find(|entry| entry.timestamp <= now)
-            .or_else(|| entries.iter().find(is_candidate)),
-        name => entries.iter().find(|entry| entry.name.as_str() == name),
-    };
-    match found {
-        Some(entry) => Ok(entry.clone()),
-        None if name == "recent" && !entries.is_empty() => {
-            let wanted: Vec<String> = only.iter().map(|piece| piece.part().to_string()).collect();
-            Err(Error::Usage(format!(
-                "no backup has {}",
-                if wanted.is_empty() {
-                    "anything to restore".into()
-                } else {
-                    wanted.join(" and ")
-                }
-            )))
-        }
-        None => Err(verify::unknown(name, &entries)),
-    }
-}
-
-/// What to restore. Nothing is left out in silence.
-fn pieces(site: &Site, entry: &Entry, only: &[Piece]) -> Result<Vec<Piece>> {
-    let has = |piece: &Piece| entry.part(piece.part()).is_some();
-    if let Some(missing) = only.iter().find(|piece| !has(piece)) {
-        let part = missing.part();
-        return Err(Error::Usage(format!(
-            "the backup {} has no {part}",
-            entry.name
-        )));
-    }
-    let pieces: Vec<Piece> = Piece::ALL
-        .into_iter()
-        .filter(|piece| has(piece) && (only.is_empty() || only.contains(piece)))
-        .collect();
-    if pieces.is_empty() {
-        return Err(Error::Usage(format!(
-            "the backup {} has nothing to restore",
-            entry.name
-        )));
-    }
-    let lacks = |piece, setting: &str| {
-        Err(Error::Usage(format!(
-            "the backup {} has {piece}, and the site has no {setting}: add it, or leave that out with \
-             --only",
-            entry.name
-        )))
-    };
-    if pieces.contains(&Piece::Database) && site.database.is_none() {
-        return lacks("a database", "[database]");
-    }
-    if pieces.contains(&Piece::Files) && site.media_dir.is_none() {
-        return lacks("media files", "media_dir");
-    }
-    // Files of an archive must not become the list of backups.
-    let backups = real(&site.backup_dir);
-    if let Some(target) = targets(site)
-        .iter()
-        .find(|target| backups.starts_with(target))
-    {
-        return Err(Error::Usage(format!(
-            "the backup folder {} is inside of {}, which files are restored to: choose another",
-            backups.display(),
-            target.display()
-        )));
-    }
-    Ok(pieces)
-}
-
-/// The folders that a restore writes to.
-fn targets(site: &Site) -> Vec<PathBuf> {
-    let mut targets = Places::of(site).folders();
-    targets.extend(site.media_dir.as_deref().map(real));
-    targets
+    BackupFolder::open_for(&site.backup_dir, Work::Restore)
 }
 
 struct Restoring<'a> {
@@ -498,20 +273,17 @@ impl Restoring<'_> {
         target: &Path,
         place: impl Fn(&[u8]) -> Result<Option<Vec<u8>>>,
     ) -> Result<(u64, u64)> {
-        if let Some(parent) = target.parent() {
-            std::fs::create_dir_all(parent)
-                .map_err(Error::io("cannot create the folder", parent))?;
-        }
+        let folder = &self.site.backup_dir;
+        let made = target
+            .parent()
+            .map_or(Ok(Vec::new()), |parent| make_folders(parent, 0o755))?;
         let staged = {
             let mut journal = self.journal.borrow_mut();
             let staged = journal.stage(target);
-            journal.write(&self.site.backup_dir)?;
+            journal.write(folder)?;
             staged
         };
-        DirBuilder::new()
-            .mode(0o700)
-            .create(&staged)
-            .map_err(Error::io("cannot create the folder", &staged))?;
+        make_staged(&staged, target)?;
         let mut reader = self.open(part)?;
         let misplaced = RefCell::new(None);
         let rename = |name: &[u8]| match place(name) {
@@ -526,6 +298,16 @@ impl Restoring<'_> {
         reader.finish()?;
         if let Some(error) = misplaced.into_inner() {
             return Err(error);
+        }
+        // A folder that a site does not have is not made for nothing.
+        if part == Part::Config && unpacked.entries == 0 {
+            remove(&staged).map_err(|errno| Error::io("cannot remove", &staged)(errno.into()))?;
+            for folder in made.iter().rev() {
+                let _ = std::fs::remove_dir(folder);
+            }
+            let mut journal = self.journal.borrow_mut();
+            journal.placements.pop();
+            journal.write(folder)?;
         }
         self.skipped.extend(unpacked.skipped);
         Ok((unpacked.entries, unpacked.bytes))
@@ -621,82 +403,17 @@ impl Restoring<'_> {
     }
 }
 
-/// Loads the dump that `reader` reads, which is proven again before it is final.
-pub(crate) fn load(
-    database: &Database,
-    reader: PartReader,
-    purpose: Purpose,
-    began: impl FnOnce(TransactionId) -> Result<()>,
-    monitor: &Monitor,
-) -> Result<Loaded> {
-    /// The reader, while it is needed for reading and for the proof after that.
-    struct Dump<'a>(&'a RefCell<Option<PartReader>>);
-
-    impl Read for Dump<'_> {
-        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            match self.0.borrow_mut().as_mut() {
-                Some(reader) => reader
-                    .read(buffer)
-                    .map_err(|error| Incomplete::Read(error).of(reader.path()).into()),
-                None => Ok(0),
-            }
-        }
-    }
-
-    let trust = match reader.encryption() {
-        Encryption::Z2 => Trust::Authenticated,
-        Encryption::Z1 | Encryption::None => Trust::Unproven,
-    };
-    let reader = RefCell::new(Some(reader));
-    let prove = || reader.take().map_or(Ok(()), PartReader::finish);
-    database::load(
-        database,
-        Dump(&reader),
-        trust,
-        purpose,
-        began,
-        prove,
-        monitor,
-    )
-}
-
-/// Moves what is staged into its place. Nothing can stop it any more.
-fn complete(folder: &Path, journal: &mut Journal, monitor: &Monitor) -> Result<Vec<Skipped>> {
-    let monitor = monitor.without_cancel();
-    let backup = journal.backup.clone();
-    let mut moved = || -> Result<Vec<Skipped>> {
-        let mut skipped = Vec::new();
-        for at in 0..journal.placements.len() {
-            let Placement {
-                staged,
-                target,
-                is_placed,
-            } = journal.placements[at].clone();
-            if !is_placed {
-                // Its disk may not be mounted yet.
-                staged
-                    .symlink_metadata()
-                    .map_err(Error::io("cannot read what was unpacked,", &staged))?;
-                skipped.extend(place::move_in(&staged, &target, &monitor)?);
-                journal.placements[at].is_placed = true;
-                journal.write(folder)?;
-            }
-            remove(&staged).map_err(|errno| Error::io("cannot remove", &staged)(errno.into()))?;
-        }
-        Journal::remove(folder)?;
-        Ok(skipped)
-    };
-    moved().map_err(|error| Error::Unfinished {
-        backup,
-        source: Box::new(error),
-    })
-}
-
-/// Removes what was staged: the site is as it was.
-fn take_back(folder: &Path, journal: &Journal) -> Result<()> {
-    for placement in &journal.placements {
-        let staged = &placement.staged;
-        remove(staged).map_err(|errno| Error::io("cannot remove", staged)(errno.into()))?;
-    }
-    Journal::remove(folder)
+/// Makes the folder that what belongs into `target` is unpacked in. It is the target's owner's, who can go on
+/// when this process does not live to.
+fn make_staged(staged: &Path, target: &Path) -> Result<()> {
+    let fail = || Error::io("cannot create the folder", staged);
+    DirBuilder::new()
+        .mode(0o700)
+        .create(staged)
+        .map_err(fail())?;
+    let owner = Owner::at(target).map_err(fail())?;
+    let opened = open_folder(rustix::fs::CWD, staged.as_os_str().as_bytes());
+    opened
+        .and_then(|folder| owner.give(folder))
+        .map_err(|errno| fail()(errno.into()))
 }

@@ -6,6 +6,7 @@ use super::pool::{self, Results, Spare, Submit};
 use super::z2::{self, ChunkKey, Context, FileSeal, Sealer};
 use crate::error::{Error, Result};
 use crate::hash::Sha256Hash;
+use crate::owner::Owner;
 use crate::priority;
 use crossbeam_channel::{Sender, bounded};
 use sha2::{Digest, Sha256};
@@ -207,6 +208,10 @@ pub(super) fn create_private(path: &Path) -> Result<File> {
         .create_new(true)
         .mode(0o600)
         .open(path)
+        .and_then(|file| {
+            Owner::above(path)?.give(&file)?;
+            Ok(file)
+        })
         .map_err(Error::io("cannot create", path))
 }
 

@@ -4,6 +4,8 @@
 #![allow(dead_code)] // every test binary uses its own part of it
 
 pub(crate) mod postgres;
+pub(crate) mod room;
+pub(crate) mod sealing;
 pub(crate) mod site;
 pub(crate) mod tar;
 

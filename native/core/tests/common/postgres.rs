@@ -5,14 +5,16 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use zbackup_core::database::{Loaded, Purpose, Trust, load};
-use zbackup_core::error::Result;
+use zbackup_core::error::{Error, Result};
 use zbackup_core::progress::Monitor;
 use zbackup_core::secret::Secret;
 use zbackup_core::site::Database;
 
-/// A database of the server that `scripts/with-postgres` started. It goes with the server.
+/// A database of the server that `scripts/with-postgres` started, and the role that owns it: as a site has
+/// them. They go with the server.
 pub(crate) struct Db {
     pub(crate) name: String,
+    pub(crate) role: String,
 }
 
 #[track_caller]
@@ -28,6 +30,21 @@ fn ran(command: &mut Command, input: &[u8]) -> (bool, Vec<u8>, String) {
     (output.status.success(), output.stdout, said)
 }
 
+fn psql(database: &str) -> Command {
+    let mut command = Command::new("psql");
+    command
+        .args(["-XqAt", "-v", "ON_ERROR_STOP=1", "-d", database])
+        .env("PGAPPNAME", "tester");
+    command
+}
+
+#[track_caller]
+fn ask(mut psql: Command, sql: &str) -> String {
+    let (is_good, out, said) = ran(&mut psql, sql.as_bytes());
+    assert!(is_good, "{sql}: {said}");
+    String::from_utf8(out).unwrap().trim().to_owned()
+}
+
 impl Db {
     #[track_caller]
     pub(crate) fn new() -> Self {
@@ -35,26 +52,33 @@ impl Db {
         variable("ZBACKUP_TEST_PG");
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("load {} {number}", std::process::id());
-        let server = Self {
-            name: "postgres".into(),
-        };
-        server.sql(&format!("CREATE DATABASE \"{name}\""));
-        Self { name }
+        let role = format!("Site {} {number}", std::process::id());
+        let password = variable("PGPASSWORD");
+        let db = Self { name, role };
+        for statement in [
+            format!("CREATE ROLE \"{}\" LOGIN PASSWORD '{password}'", db.role),
+            format!("CREATE DATABASE \"{}\" OWNER \"{}\"", db.name, db.role),
+        ] {
+            ask(psql("postgres"), &statement);
+        }
+        db
     }
 
     pub(crate) fn psql(&self) -> Command {
-        let mut command = Command::new("psql");
-        command
-            .args(["-XqAt", "-v", "ON_ERROR_STOP=1", "-d", &self.name])
-            .env("PGAPPNAME", "tester");
+        let mut command = psql(&self.name);
+        command.env("PGUSER", &self.role);
         command
     }
 
     #[track_caller]
     pub(crate) fn sql(&self, sql: &str) -> String {
-        let (is_good, out, said) = ran(&mut self.psql(), sql.as_bytes());
-        assert!(is_good, "{sql}: {said}");
-        String::from_utf8(out).unwrap().trim().to_owned()
+        ask(self.psql(), sql)
+    }
+
+    /// The same as a superuser.
+    #[track_caller]
+    pub(crate) fn admin(&self, sql: &str) -> String {
+        ask(psql(&self.name), sql)
     }
 
     /// A dump by `pg_dump` as we make them, or with other options.
@@ -92,12 +116,20 @@ impl Db {
         Database {
             host: variable("PGHOST"),
             port: variable("PGPORT").parse().unwrap(),
-            user: variable("PGUSER"),
+            user: self.role.clone(),
             password: Some(Secret::new(variable("PGPASSWORD").into_bytes())),
             dbname: self.name.clone(),
             schema: schema.into(),
             pg_dump: "pg_dump".into(),
             psql: None,
+        }
+    }
+
+    /// The same with a superuser, to whom the password belongs too.
+    pub(crate) fn settings_of_admin(&self, schema: &str) -> Database {
+        Database {
+            user: variable("PGUSER"),
+            ..self.settings(schema)
         }
     }
 
@@ -112,10 +144,19 @@ impl Db {
 }
 
 pub(crate) fn loads(database: &Database, dump: &str, purpose: Purpose) -> Result<Loaded> {
+    loads_of(database, dump, Trust::Unproven, purpose)
+}
+
+pub(crate) fn loads_of(
+    database: &Database,
+    dump: &str,
+    trust: Trust,
+    purpose: Purpose,
+) -> Result<Loaded> {
     load(
         database,
         dump.as_bytes(),
-        Trust::Unproven,
+        trust,
         purpose,
         |_| Ok(()),
         || Ok(()),
@@ -170,4 +211,38 @@ pub(crate) fn script(path: PathBuf, text: &str) -> PathBuf {
         .arg(&path);
     assert!(ran(&mut command, text.as_bytes()).0);
     path
+}
+
+/// Lines that a restore leaves out or refuses, where they are text.
+pub(crate) const BODY: &str = "\nbegin\n  /* it's \"this\"\n\\! touch /nowhere\n\\restrict x\nALTER TABLE t OWNER TO x;\n\
+                    GRANT ALL ON t TO x;\n\\.\n COMMIT;\n$a$ $b */\n  return new;\nend ";
+
+/// A site, in a schema of this name.
+pub(crate) fn make_site(db: &Db, schema: &str) {
+    let name = format!("\"{}\"", schema.replace('"', "\"\""));
+    db.sql(&format!(
+        r#"CREATE SCHEMA IF NOT EXISTS {name}; SET search_path TO {name};
+        CREATE TYPE mood AS ENUM ('so', 'so;so');
+        CREATE TABLE rsc (id serial PRIMARY KEY, "Title ""1""" text, data bytea, tags text[], mood mood);
+        CREATE TABLE edge (id bigserial, subject_id int NOT NULL REFERENCES rsc (id) ON DELETE CASCADE, p text);
+        CREATE TABLE "empty one" (x int);
+        CREATE INDEX edge_p ON edge (p);
+        CREATE VIEW recent AS SELECT id FROM rsc WHERE id > 2;
+        CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $body${BODY}$body$;
+        CREATE FUNCTION std() RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT 1; SELECT CASE WHEN true THEN 2 END; END;
+        CREATE TRIGGER touched BEFORE INSERT ON edge FOR EACH ROW WHEN (false) EXECUTE FUNCTION touch();
+        INSERT INTO rsc ("Title ""1""", data, tags, mood) VALUES
+            (E'tab\t lf\n back\\slash \\. \\N', '\x00ff5c2e0a', ARRAY['a,b', NULL], 'so;so'), (E'\\.', NULL, NULL, NULL),
+            (E'\n--\n-- PostgreSQL database dump complete\n--\n', '', '{{}}', 'so'), ('日本', NULL, NULL, NULL);
+        INSERT INTO edge (subject_id, p) SELECT 1 + n % 4, 'p' || n FROM generate_series(1, 500) n;
+        SELECT setval('rsc_id_seq', 4242);"#
+    ));
+}
+
+#[track_caller]
+pub(crate) fn has(error: &Error, words: &[&str]) {
+    let said = error.to_string();
+    for word in words {
+        assert!(said.contains(word), "no \"{word}\" in: {said}");
+    }
 }

@@ -46,6 +46,7 @@ pub(crate) fn site(scratch: &Scratch) -> Site {
 pub(crate) const OPTIONS: Options = Options {
     database_only: false,
     day: Some(date(2024, 1, 1)),
+    prove: false,
 };
 
 pub(crate) fn backup(site: &Site) -> (Report, PathBuf) {

@@ -19,8 +19,9 @@
 -record(context, {
     site :: atom(),
     %% Of the stand-in only: where the files of the site are, who it is (`admin', or the modules that a user
-    %% may use), and the arguments of a request.
+    %% may use), the arguments of a request, and what was kept with it.
     files_dir :: file:filename_all(),
     acl = [] :: admin | [atom()],
-    q = [] :: [{binary(), term()}]
+    q = [] :: [{binary(), term()}],
+    kept = #{} :: map()
 }).

@@ -1,7 +1,8 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod properties;
+
 use super::*;
-use proptest::prelude::*;
 
 const HEAD: &str = "--\n-- PostgreSQL database dump\n--\n\n\\restrict abc123\n\n-- Dumped by pg_dump version 17.12\n\n";
 const FOOT: &str = "\n--\n-- PostgreSQL database dump complete\n--\n\n\\unrestrict abc123\n\n";
@@ -76,7 +77,7 @@ fn breaks(text: &str) -> String {
 }
 
 #[track_caller]
-fn loads(middle: &str) {
+pub(in crate::database) fn loads(middle: &str) {
     let dump = whole(middle);
     let loaded = filtered(dump.as_bytes(), &[dump.len()]).unwrap();
     let expected = dump
@@ -86,7 +87,7 @@ fn loads(middle: &str) {
 }
 
 #[track_caller]
-fn leaves_out(statement: &str) {
+pub(in crate::database) fn leaves_out(statement: &str) {
     let dump = whole(&format!(
         "SET row_security = off;\n{statement}\nSET xmloption = content;\n"
     ));
@@ -100,7 +101,7 @@ fn leaves_out(statement: &str) {
 
 /// Refused in this line of the middle, with these words.
 #[track_caller]
-fn refuses(middle: &str, line: usize, words: &str) {
+pub(in crate::database) fn refuses(middle: &str, line: usize, words: &str) {
     let dump = whole(middle);
     let line = HEAD.matches('\n').count() + line;
     for piece in [dump.len(), 1, 7] {
@@ -111,211 +112,84 @@ fn refuses(middle: &str, line: usize, words: &str) {
             reason.starts_with(&format!("line {line} of the dump")) && reason.contains(words),
             "{middle}\n{reason}"
         );
+        // A backup hears the same of it.
+        let (_, refusal) = watched(dump.as_bytes(), piece);
+        assert_eq!(refusal.as_ref(), Some(&reason));
     }
 }
 
-#[test]
-fn what_pg_dump_writes_is_loaded() {
-    for statement in [
-        "SET client_encoding = 'UTF8';",
-        "SET standard_conforming_strings = on;",
-        "SELECT pg_catalog.set_config('search_path', '', false);",
-        "SET search_path = s, pg_catalog;",
-        "SET default_tablespace = '';",
-        "SET default_table_access_method = \"heap\";",
-        "CREATE TYPE \"s\".\"t\" AS ENUM (\n    'a;b',\n    'c'\n);",
-        "CREATE FUNCTION \"s\".\"f\"() RETURNS \"trigger\"\n    LANGUAGE \"plpgsql\"\n    AS $_$\nbegin\n\\! no\nALTER x OWNER TO y;\ncommit;\n$$;$a$\nend $_$;",
-        "CREATE FUNCTION s.g() RETURNS integer\n    LANGUAGE sql\n    BEGIN ATOMIC\n SELECT CASE WHEN true THEN 1 END;\n SELECT 2;\nEND;",
-        "CREATE PROCEDURE \"s\".\"p\"()\n    LANGUAGE sql AS 'select 1; commit; \\! x';",
-        "CREATE OR REPLACE VIEW s.v AS\n SELECT 'GRANT; \\q'::text AS \"x;\"\"\" -- ; \\x '\n;",
-        "CREATE UNLOGGED TABLE s.u (a integer DEFAULT 1e5, b text[] DEFAULT '{}'::text[], c int DEFAULT (a)[1:2]);",
-        "CREATE UNIQUE INDEX \"i\" ON \"s\".\"t\" USING \"gin\" (\"a\" \"s\".\"gin_trgm_ops\");",
-        "CREATE RULE r AS\n    ON DELETE TO s.t DO ( DELETE FROM s.u;\n DELETE FROM s.w;\n);",
-        "CREATE CONSTRAINT TRIGGER x AFTER INSERT ON s.t;",
-        "CREATE OPERATOR s.+ (FUNCTION = s.f);",
-        "CREATE TEXT SEARCH CONFIGURATION s.c (PARSER = pg_catalog.\"default\" );",
-        "CREATE FOREIGN TABLE s.ft (a int) SERVER x;",
-        "CREATE STATISTICS s.st ON a, b FROM s.t;",
-        "ALTER TABLE ONLY \"s\".\"t\" ALTER COLUMN \"owner\" SET DEFAULT 'OWNER TO x';",
-        "ALTER TABLE s.t ENABLE ROW LEVEL SECURITY;",
-        "ALTER INDEX s.i ATTACH PARTITION s.j;",
-        "ALTER SEQUENCE \"s\".\"q\" OWNED BY \"s\".\"t\".\"id\";",
-        "ALTER SEQUENCE s.q OWNER TO_;",
-        "COMMENT ON TABLE s.t IS 'it''s';",
-        "COMMENT ON COLUMN s.t.a IS E'a\\'; \\\\! COMMIT; --';",
-        "COMMENT ON SCHEMA s IS NULL;",
-        "SELECT pg_catalog.setval('s.q', 5, true);",
-        "SELECT pg_catalog.setval('\"s\".\"q.\"\"r\"', -5, false);",
-        "SELECT * FROM pg_catalog.pg_restore_relation_stats(\n\t'version', '180000'::integer);",
-        "INSERT INTO s.t VALUES (1, 'a', E'\\\\', U, e, \"e\", x'00');",
-        "REFRESH MATERIALIZED VIEW s.m;",
-        "COPY s.t (a, b) FROM stdin;\n1\t\\\\.\n\\\\.\n\\N\t\\! x\nCOMMIT;\n \\.\n\\.",
-        "COPY t FROM stdin;\n\\.",
-        "COPY \"s\".\"t\" (\"a;\"\"\", \"from\") FROM stdin; \nx\r\n\\.\r",
-        "/* a /* nested ; \\! */ ' */ ;",
-        "-- ' \\! $$ ;",
-    ] {
-        loads(&format!("{statement}\n"));
-    }
+/// What comes of watching a dump, and what is remembered of it.
+fn watched(dump: &[u8], piece: usize) -> (Result<Contents, String>, Option<String>) {
+    let mut script = Script::watched(Schema::of_site("s"));
+    let passed: Result<(), Refused> = dump
+        .chunks(piece)
+        .try_for_each(|piece| script.pass(piece, &mut |_| Ok(())));
+    let end = passed.map_err(|refused| refused.to_string());
+    let end = end.and_then(|()| script.finish());
+    (end, script.refusal().map(Refused::to_string))
 }
 
 #[test]
-fn owners_privileges_and_timeouts_are_left_out() {
-    for statement in [
-        "ALTER SCHEMA \"s\" OWNER TO \"zotonic\";",
-        "ALTER TABLE s.t OWNER TO zotonic;",
-        "ALTER TABLE ONLY s.t\n    OWNER TO \"z;\n\";",
-        "ALTER FUNCTION \"s\".\"f\"(\"a\" integer, b text)\n OWNER TO x;",
-        "ALTER OPERATOR s.+ (integer, integer) OWNER TO x;",
-        "ALTER TEXT SEARCH CONFIGURATION s.c OWNER TO x;",
-        "GRANT SELECT ON TABLE s.t TO missing, \"other;\";",
-        "REVOKE ALL ON SCHEMA s FROM PUBLIC;",
-        "ALTER DEFAULT PRIVILEGES FOR ROLE x IN SCHEMA s GRANT SELECT ON TABLES TO y;",
-        "SET SESSION AUTHORIZATION \"x\";",
-        "RESET SESSION AUTHORIZATION;",
-        "SECURITY LABEL FOR x ON TABLE s.t IS ';';",
-        "SET transaction_timeout = 0;",
-        "SET lock_timeout = 0;",
-        "SET statement_timeout = 0;",
-        "SET idle_in_transaction_session_timeout = 0;",
-        "CREATE SCHEMA s;",
-        "CREATE SCHEMA \"s\"  /* ; */ ;",
-        "CREATE SCHEMA IF NOT EXISTS \"s\";",
-    ] {
-        leaves_out(statement);
+fn what_would_be_refused_does_not_keep_a_dump_from_being_whole() {
+    let middle = "COPY s.t FROM stdin;\n1\n\\.\n\nCOMMENT ON TABLE s.t IS 'it''s; --';\nALTER TABLE x.t ADD y int;\n\
+                  CREATE FUNCTION s.begin() RETURNS int AS 'select 1';\nDROP TABLE s.t;\n\\! x\n";
+    let dump = whole(middle);
+    let line = HEAD.matches('\n').count() + 6;
+    for piece in [dump.len(), 1, 7] {
+        let (end, refusal) = watched(dump.as_bytes(), piece);
+        assert_eq!(end.unwrap().bytes, dump.len() as u64);
+        let said = refusal.unwrap();
+        let start =
+            format!("line {line} of the dump is not loaded: the dump is of the schema \"x\"");
+        assert!(said.starts_with(&start), "{said}");
+        // What is not whole is not.
+        for length in 0..dump.trim_end().len() {
+            watched(&dump.as_bytes()[..length], piece).0.unwrap_err();
+        }
     }
+    let nothing = format!("{HEAD}SET row_security = off;\n{FOOT}");
+    let (end, refusal) = watched(nothing.as_bytes(), 7);
+    end.unwrap();
+    assert!(refusal.unwrap().contains("nothing of the site's schema"));
+    assert_eq!(watched(whole("").as_bytes(), 7).1, None);
 }
 
-#[test]
-fn everything_else_is_refused_with_its_line() {
-    for (middle, line, words) in [
-        ("\\! touch x\n", 1, "\\!"),
-        (
-            "\nSET row_security = off;\n\\copy s.t from x\n",
-            3,
-            "\\copy",
-        ),
-        ("\\o x\n", 1, "\\o"),
-        ("COMMENT ON TABLE s.t IS 'x' \\g x\n;\n", 1, "\\g"),
-        ("COMMENT ON TABLE s.t IS 'x'\n\\;\n", 2, "\\;"),
-        ("\\restrict other\n", 1, "\\restrict"),
-        ("\\unrestrict abc123\n", 1, "\\unrestrict"),
-        ("BEGIN;\n", 1, "end the transaction"),
-        ("\n  commit;\n", 2, "COMMIT"),
-        ("ROLLBACK TO x;\n", 1, "ROLLBACK"),
-        ("END;\n", 1, "END"),
-        ("abort;\n", 1, "ABORT"),
-        ("START TRANSACTION;\n", 1, "START"),
-        ("SAVEPOINT x;\n", 1, "SAVEPOINT"),
-        ("RELEASE x;\n", 1, "RELEASE"),
-        ("PREPARE TRANSACTION 'x';\n", 1, "PREPARE"),
-        ("-- x\rCOMMIT;\n", 1, "COMMIT"),
-        ("COPY s.t TO stdout;\n", 1, "COPY"),
-        ("COPY s.t TO PROGRAM 'x';\n", 1, "COPY"),
-        ("COPY s.t FROM PROGRAM 'x';\n", 1, "COPY"),
-        ("COPY s.t FROM '/etc/passwd';\n", 1, "COPY"),
-        ("COPY s.t FROM stdin WITH (FORMAT csv);\n", 1, "COPY"),
-        ("COPY (SELECT 1) TO stdout;\n", 1, "COPY"),
-        ("COPY s.t FROM stdin; x\n\\.\n", 1, "follows COPY"),
-        ("DO $$ $$;\n", 1, "DO"),
-        ("DROP TABLE s.t;\n", 1, "DROP TABLE"),
-        ("DELETE FROM s.t;\n", 1, "DELETE"),
-        ("SELECT 1;\n", 1, "SELECT"),
-        ("SELECT pg_catalog.lo_create('1');\n", 1, "SELECT"),
-        (
-            "SELECT pg_catalog.set_config('role', 'x', false);\n",
-            1,
-            "not a setting",
-        ),
-        (
-            "SELECT pg_catalog.setval('s.q', (SELECT 1));\n",
-            1,
-            "SELECT",
-        ),
-        ("SET ROLE x;\n", 1, "SET"),
-        ("SET LOCAL x = 1;\n", 1, "not a setting"),
-        (
-            "SET session_replication_role = replica;\n",
-            1,
-            "not a setting",
-        ),
-        ("SET standard_conforming_strings = off;\n", 1, "old kind"),
-        ("SET client_encoding = 'SJIS';\n", 1, "SJIS"),
-        ("ALTER SYSTEM SET x = 1;\n", 1, "ALTER SYSTEM"),
-        ("ALTER SCHEMA s RENAME TO t;\n", 1, "ALTER SCHEMA"),
-        ("ALTER LARGE OBJECT 1 OWNER TO x;\n", 1, "LARGE"),
-        ("CREATE EXTENSION x;\n", 1, "EXTENSION"),
-        ("CREATE ROLE x;\n", 1, "ROLE"),
-        ("CREATE DATABASE x;\n", 1, "DATABASE"),
-        (
-            "CREATE EVENT TRIGGER x ON ddl_command_end EXECUTE FUNCTION s.f();\n",
-            1,
-            "EVENT",
-        ),
-        (
-            "CREATE SCHEMA s CREATE TABLE t (x int);\n",
-            1,
-            "CREATE SCHEMA",
-        ),
-        (
-            "CREATE SCHEMA other;\n",
-            1,
-            "of the schema \"other\", the site's is \"s\"",
-        ),
-        ("CREATE SCHEMA \"S\";\n", 1, "\"S\""),
-        (
-            "\nCREATE TABLE \"public\".\"t\" (\n    x int\n);\n",
-            2,
-            "of the schema \"public\"",
-        ),
-        (
-            "ALTER TABLE ONLY other.t ADD x int;\n",
-            1,
-            "of the schema \"other\"",
-        ),
-        (
-            "COPY Other.t FROM stdin;\n\\.\n",
-            1,
-            "of the schema \"other\"",
-        ),
-        (
-            "INSERT INTO other.t VALUES (1);\n",
-            1,
-            "of the schema \"other\"",
-        ),
-        (
-            "SET search_path = other, pg_catalog;\n",
-            1,
-            "of the schema \"other\"",
-        ),
-        (
-            "SELECT pg_catalog.setval('\"o\"\"t\".q', 1);\n",
-            1,
-            "of the schema \"o\"t\"",
-        ),
-        (
-            "COMMENT ON SCHEMA other IS 'x';\n",
-            1,
-            "of the schema \"other\"",
-        ),
-        ("CREATE TABLE U&\"\\006fther\".t (x int);\n", 1, "U&"),
-        (
-            "COMMENT ON TABLE s.t IS E'a'\n'\\'; COMMIT; --';\n",
-            2,
-            "two strings",
-        ),
-        ("COMMENT ON TABLE s.t IS 1E'\\'; COMMIT; --';\n", 1, "quote"),
-        (
-            "CREATE FUNCTION s.begin() RETURNS int LANGUAGE sql AS 'select 1'; COMMIT; END;\n",
-            1,
-            "BEGIN",
-        ),
-        ("COMMENT ON TABLE s.t IS 'a\0b';\n", 1, "zero byte"),
-        ("COPY s.t FROM stdin;\na\0\n\\.\nCOMMIT;\n", 2, "zero byte"),
-        ("'x';\n", 1, "not what pg_dump writes"),
-    ] {
-        refuses(middle, line, words);
+/// Of a dump with so many mebibytes between these.
+fn long(before: &str, mebibytes: usize, after: &str) -> Result<Contents, String> {
+    let mut script = Script::to_load(Schema::of_site("s"));
+    let mut pass = |part: &[u8]| {
+        let passed: Result<(), Refused> = script.pass(part, &mut |_| Ok(()));
+        passed.map_err(|refused| refused.to_string())
+    };
+    pass(format!("{HEAD}COMMENT ON SCHEMA s IS NULL;\n\n{before}").as_bytes())?;
+    let block = vec![b'x'; 1 << 20];
+    for _ in 0..mebibytes {
+        pass(&block)?;
     }
+    pass(format!("{after}\n{FOOT}").as_bytes())?;
+    script.finish()
+}
+
+/// `psql` holds all of a statement, and all of a line, but no rows.
+#[test]
+fn a_statement_has_a_length_and_rows_have_not() {
+    let line = HEAD.matches('\n').count() + 3;
+    for (before, after, line) in [
+        ("COMMENT ON TABLE s.t IS\n'", "';", line),
+        ("CREATE FUNCTION s.f() AS\n$_$\n", "$_$;", line),
+        ("/*\n", "*/", line + 1),
+        ("CREATE VIEW s.v AS SELECT 1; -- ", "", line),
+        ("CREATE VIEW s.v AS SELECT 1\n -- ", "\n;", line),
+        ("GRANT x TO \"", "\";", line),
+    ] {
+        long(before, 255, after).unwrap();
+        let reason = long(before, 256, after).unwrap_err();
+        assert!(
+            reason.starts_with(&format!("line {line} of the dump")) && reason.contains("256 MiB"),
+            "{before}{reason}"
+        );
+    }
+    long("COPY s.t FROM stdin;\n", 1025, "\n\\.\n").unwrap();
 }
 
 #[test]
@@ -371,119 +245,5 @@ fn rows_are_counted_and_lines_are_found() {
         assert_eq!(passed(3).start, "CREATE TABLE s.t (");
         assert_eq!(passed(9).table.as_deref(), Some("t"));
         assert_eq!(passed(9).data, head + 6);
-    }
-}
-
-/// Text of any kind, in which the marks of SQL are frequent.
-fn noise() -> impl Strategy<Value = String> {
-    prop::collection::vec(
-        prop_oneof![
-            Just("'"),
-            Just("\""),
-            Just("\\"),
-            Just("$"),
-            Just("$$"),
-            Just("$a$"),
-            Just("--"),
-            Just("/*"),
-            Just("*/"),
-            Just(";"),
-            Just("\n"),
-            Just("\\.\n"),
-            Just("\n\\."),
-            Just("("),
-            Just(")"),
-            Just("E'"),
-            Just("COMMIT;"),
-            Just("GRANT x;"),
-            Just("\\! x\n"),
-            Just("é"),
-            Just(" "),
-            Just("abc"),
-            Just("0"),
-            Just("\r"),
-            Just("ALTER TABLE s.t OWNER TO x;"),
-        ],
-        0..12,
-    )
-    .prop_map(|parts| parts.concat())
-}
-
-/// A piece of SQL that is no statement: it says nothing of what that does.
-fn value() -> impl Strategy<Value = String> {
-    prop_oneof![
-        noise().prop_map(|text| format!("'{}'", text.replace('\'', "''"))),
-        noise().prop_map(|text| format!("E'{}',", text.replace('\\', "\\\\").replace('\'', "\\'"))),
-        noise().prop_map(|text| format!("\"{}\"", text.replace('"', "\"\""))),
-        noise().prop_map(|text| format!("$body$ {text}$body$")),
-        noise().prop_map(|text| format!("$$ {} $$", text.replace('$', ""))),
-        noise().prop_map(|text| format!("/* {} */", text.replace(['*', '/'], ""))),
-        noise().prop_map(|text| format!("--{}\n", text.replace(['\n', '\r'], ""))),
-        Just("( a; /*;*/ b )".to_owned()),
-        "[a-z_é][a-z0-9_$]{0,9}".prop_map(|word| format!(" {word} ")),
-        "[0-9]{1,4}([.][0-9])? ",
-        "[ \n\t+*=<>,.:]",
-    ]
-}
-
-/// A piece of a dump, and what is loaded of it.
-fn piece() -> impl Strategy<Value = (String, String)> {
-    let same = |text: String| (text.clone(), text);
-    let gone = |text: String| {
-        let breaks = breaks(&text);
-        (text, breaks)
-    };
-    let values = || prop::collection::vec(value(), 0..6).prop_map(|values| values.join(" "));
-    prop_oneof![
-        values().prop_map(move |values| same(format!("CREATE TABLE s.t ({values});"))),
-        values().prop_map(move |values| same(format!("INSERT INTO s.t VALUES ({values});"))),
-        values().prop_map(move |values| same(format!("CREATE VIEW s.t AS x {values};"))),
-        values().prop_map(move |values| same(format!("COMMENT ON TABLE s.t IS {values};"))),
-        values().prop_map(move |values| same(format!("ALTER TABLE s.t x {values} y;"))),
-        values().prop_map(move |values| gone(format!("GRANT x {values};"))),
-        noise().prop_map(move |name| gone(format!(
-            "ALTER TABLE s.t\nOWNER TO \"{}\";",
-            name.replace('"', "\"\"")
-        ))),
-        prop::collection::vec(noise(), 0..5).prop_map(move |rows| {
-            let rows: String = rows
-                .iter()
-                .map(|row| row.replace('\\', "\\\\") + "\n")
-                .collect();
-            same(format!("COPY s.t FROM stdin;\n{rows}\\.\n"))
-        }),
-        noise().prop_map(move |text| same(format!("-- {}\n", text.replace(['\n', '\r'], "")))),
-        Just(same("\n\n".into())),
-    ]
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(3000))]
-
-    #[test]
-    fn any_sql_passes_in_any_pieces(
-        pieces in prop::collection::vec(piece(), 0..8),
-        lengths in prop::collection::vec(1..50_usize, 1..20),
-    ) {
-        let join = |part: fn(&(String, String)) -> &str| -> String {
-            pieces.iter().map(|piece| format!("{}\n", part(piece))).collect()
-        };
-        let dump = whole(&join(|piece| &piece.0));
-        let expected = whole(&join(|piece| &piece.1))
-            .replace(HEAD, &HEAD.replace("\\restrict abc123", ""))
-            .replace(FOOT, &FOOT.replace("\\unrestrict abc123", ""));
-        let loaded = filtered(dump.as_bytes(), &lengths);
-        prop_assert_eq!(loaded.map(|loaded| String::from_utf8(loaded).unwrap()), Ok(expected));
-    }
-
-    /// No bytes are too much, and what is said of them does not depend on how they come.
-    #[test]
-    fn pieces_do_not_matter(
-        text in prop::collection::vec(prop_oneof![noise(), value(), piece().prop_map(|piece| piece.0)], 0..8),
-        lengths in prop::collection::vec(1..9_usize, 1..9),
-    ) {
-        let dump = whole(&text.concat());
-        let at_once = filtered(dump.as_bytes(), &[dump.len()]);
-        prop_assert_eq!(filtered(dump.as_bytes(), &lengths), at_once);
     }
 }

@@ -1,0 +1,194 @@
+//! A root shell works for a site that another account runs: all of it stays that account's.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod common;
+
+use common::account::{as_nobody, to_nobody};
+use common::{Running, SOON, Site, ZBACKUP, is_root, sh, until, write, write_script};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+const NOBODY: u32 = 65534;
+
+/// A site of another account, where this is root's shell.
+fn of_nobody() -> Option<Site> {
+    if !is_root() {
+        eprintln!("skipped: only root can work for another account");
+        return None;
+    }
+    let site = Site::new();
+    to_nobody(&site);
+    // For the first time: it is not root's that made it.
+    common::set_mode(&site.path(""), 0o755);
+    Some(site)
+}
+
+/// All that is below the site is of its account.
+#[track_caller]
+fn is_nobodys(site: &Site, what: &str) {
+    // But for the program, which root has copied there.
+    let others = sh(
+        "find \"$1\" ! -name zbackup \\( ! -user 65534 -o ! -group 65534 \\)",
+        &[&site.path("")],
+    );
+    assert_eq!(others.good().stdout, "", "{what}");
+}
+
+#[test]
+fn what_root_makes_in_a_backup_folder_is_its_owners() {
+    let Some(mut site) = of_nobody() else {
+        return;
+    };
+    site.encrypt(true);
+    to_nobody(&site);
+    let name = site.backup();
+    is_nobodys(&site, "a backup");
+    as_nobody(&site, "verify").good();
+    // Killed: the lock and what was staged are left.
+    let there = site.path("there");
+    site.fake_dump(&format!(
+        "printf -- '--\\n-- PostgreSQL database dump\\n--\\n'; echo >'{}'; exec sleep 1000",
+        there.display()
+    ));
+    to_nobody(&site);
+    let running = Running::start(&mut site.zbackup("backup"));
+    until("it is busy", || there.exists());
+    fs::remove_file(there).unwrap();
+    assert!(site.backups().join(".staging").exists());
+    is_nobodys(&site, "a backup under way");
+    running.signal("KILL");
+    running.wait(SOON);
+    site.set_database("");
+    to_nobody_alone(&site.config());
+    as_nobody(&site, "backup").good();
+    as_nobody(&site, &format!("verify {name}")).good();
+}
+
+fn to_nobody_alone(path: &Path) {
+    std::os::unix::fs::chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+}
+
+#[test]
+fn what_root_restores_is_its_owners_and_its_owner_can_go_on() {
+    let Some(mut site) = of_nobody() else {
+        return;
+    };
+    let name = site.backup();
+    // Also what is not there yet, the folders above it too.
+    sh("rm -r \"$1/priv\" \"$1/security\"", &[&site.path("")]).good();
+    site.run(&format!("restore {name} --yes")).good();
+    is_nobodys(&site, "a restore");
+
+    // A restore that is killed while the database is loaded, with all files staged.
+    let dump = "--\n-- PostgreSQL database dump\n--\n\nCREATE SCHEMA s;\n\n\
+                --\n-- PostgreSQL database dump complete\n--\n\n";
+    site.fake_dump(&format!("cat <<'EOF'\n{dump}EOF"));
+    let there = site.path("there");
+    write_script(
+        &site.path("psql"),
+        &format!("#!/bin/sh\necho >'{}'; exec sleep 1000\n", there.display()),
+    );
+    to_nobody(&site);
+    site.backup();
+    let running = Running::start(&mut site.zbackup(&format!("restore {name} --yes")));
+    until("it loads", || there.exists());
+    fs::remove_file(&there).unwrap();
+    assert!(site.backups().join(".restore.json").exists());
+    let staged = fs::read_dir(site.path("")).unwrap().filter(|entry| {
+        let name = entry.as_ref().unwrap().file_name();
+        name.to_string_lossy().starts_with(".zbackup-restore-")
+    });
+    assert!(staged.count() > 0);
+    is_nobodys(&site, "a restore under way");
+    running.signal("KILL");
+    running.wait(SOON);
+    let ran = as_nobody(&site, "list").good();
+    assert!(ran.stderr.contains("taken back"), "{ran:#?}");
+
+    // And one that is decided: the owner completes it.
+    let mut killed = 0;
+    site.set_database("");
+    to_nobody_alone(&site.config());
+    let name = site.backup();
+    for nth in 1..60 {
+        write(&site.path("media/a.txt"), "overwritten");
+        to_nobody_alone(&site.path("media/a.txt"));
+        let mut command = site.command("strace");
+        command
+            .args(["--follow-forks", "--quiet=all", "--signal=none"])
+            .args(["--output", "/dev/null", "--trace=rename,renameat,renameat2"])
+            .arg(format!(
+                "--inject=rename,renameat,renameat2:signal=KILL:when={nth}"
+            ))
+            .args([ZBACKUP, "restore", &name, "--yes", "--config"])
+            .arg(site.config());
+        if Running::start(&mut command).wait(SOON * 6).status.success() {
+            break;
+        }
+        let at = format!("after a kill at rename {nth}");
+        is_nobodys(&site, &at);
+        let ran = as_nobody(&site, "list").good();
+        killed += usize::from(ran.stderr.contains("completed"));
+        assert!(!site.backups().join(".restore.json").exists(), "{at}");
+        is_nobodys(&site, &at);
+    }
+    assert!(killed > 2, "completed only {killed} times");
+}
+
+/// The account that owns the folders puts links in the place of what root has staged, at any moment: root
+/// must not move what that account may not even read.
+#[test]
+fn what_root_has_staged_cannot_be_swapped_for_a_link() {
+    let Some(site) = of_nobody() else {
+        return;
+    };
+    let outside = tempfile::tempdir().unwrap();
+    common::set_mode(outside.path(), 0o700);
+    let name = site.backup();
+    let staged = site.path(".zbackup-restore-0123456789abcdef-0");
+    let journal = serde_json::json!({
+        "id": "0123456789abcdef", "backup": name, "state": "decided",
+        "placements": [{ "staged": staged, "target": site.path("media").canonicalize().unwrap() }],
+    });
+    let [tree, link] = [staged.join("tree"), staged.join("away")];
+    let mut completed = 0;
+    for round in 0..60 {
+        write(&outside.path().join("shadow"), "secret");
+        write(&tree.join("photo.jpg"), "staged");
+        if round % 3 == 0 {
+            // Before root looks; else while it does.
+            fs::rename(&tree, staged.join("hidden")).unwrap();
+            std::os::unix::fs::symlink(outside.path(), &tree).unwrap();
+        } else {
+            std::os::unix::fs::symlink(outside.path(), &link).unwrap();
+        }
+        sh("chmod -R go= \"$1\"", &[&staged]).good();
+        write(&site.backups().join(".restore.json"), journal.to_string());
+        to_nobody(&site);
+        let mut running = Running::start(&mut site.zbackup("list"));
+        while running.is_running() {
+            if round % 3 != 0 {
+                let _ = renameat_with(CWD, &tree, CWD, &link, RenameFlags::EXCHANGE);
+            }
+        }
+        let ran = running.wait(SOON);
+        completed += usize::from(ran.stderr.contains("completed"));
+        let kept = fs::read(outside.path().join("shadow"));
+        assert_eq!(kept.unwrap(), b"secret", "{round}: {ran:#?}");
+        assert_eq!(
+            outside.path().join("shadow").metadata().unwrap().uid(),
+            0,
+            "{round}: {ran:#?}"
+        );
+        assert!(!site.path("media/shadow").exists(), "{round}: {ran:#?}");
+        sh(
+            "cd \"$1\"; rm -rf .zbackup-* backup/.restore.json media/photo.jpg",
+            &[&site.path("")],
+        )
+        .good();
+    }
+    eprintln!("{completed} were completed");
+}

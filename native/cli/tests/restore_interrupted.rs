@@ -1,0 +1,244 @@
+//! A restore that was interrupted, and one that is under way: what the next command does, and says.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod common;
+
+use common::postgres::Postgres;
+use common::story::{Story, holds};
+use common::{Running, SOON, Site, ZBACKUP, assert_same, tree, until, write, write_script};
+use serde_json::json;
+use std::fs;
+use std::path::PathBuf;
+
+/// What a restore of these pieces leaves that was killed while the database was replaced, on a server that is
+/// not there any more. What it had staged.
+fn lost(site: &Site, pieces: &[&str]) -> PathBuf {
+    let staged = site.path(".zbackup-restore-0123456789abcdef-0");
+    write(&staged.join("tree/a.txt"), "of the interrupted restore");
+    common::set_mode(&staged, 0o700);
+    common::set_mode(&staged.join("tree"), 0o700);
+    let journal = json!({
+        "id": "0123456789abcdef",
+        "backup": "site-lost",
+        // No server has come as far as that.
+        "state": { "loading": { "id": 4_000_000_000_000_u64, "server": null } },
+        "pieces": pieces,
+        "placements": [{
+            "staged": staged, "target": site.path("media").canonicalize().unwrap(), "is_placed": false,
+        }],
+    });
+    write(&site.backups().join(".restore.json"), journal.to_string());
+    staged
+}
+
+#[test]
+fn a_restore_of_all_takes_the_place_of_one_that_nobody_can_settle() {
+    let server = Postgres::here();
+    let story = Story::new(&server, false);
+    let site = &story.site;
+    let name = site.backup();
+    story.disaster_again();
+    let before = story.state();
+    let staged = lost(site, &["database", "files"]);
+    let journal = fs::read(site.backups().join(".restore.json")).unwrap();
+    let is_kept = |what: &str| {
+        assert!(staged.join("tree/a.txt").exists(), "{what}");
+        let now = fs::read(site.backups().join(".restore.json")).unwrap();
+        let [now, journal] =
+            [&now, &journal].map(|text| serde_json::from_slice::<serde_json::Value>(text).unwrap());
+        assert_eq!(now, journal, "{what}");
+        let now = story.state();
+        assert!(now.rows == before.rows, "{what}");
+        assert_same(&now.media, &before.media);
+    };
+    let unknown = ["site-lost", "not known"];
+    site.run("list").expect(0, &unknown[1..]);
+    is_kept("list");
+    // Half of it could make the site half of one backup and half of another.
+    for only in ["database", "files", "files,config,security"] {
+        site.run(&format!("restore {name} --yes --only {only}"))
+            .expect(
+                1,
+                &["not known", "restore of database, files takes its place"],
+            );
+        is_kept(only);
+    }
+    // One that fails has taken nobody's place.
+    let good = fs::read(site.part(&name, "files")).unwrap();
+    fs::write(site.part(&name, "files"), &good[..good.len() - 40]).unwrap();
+    site.run(&format!("restore {name} --yes"))
+        .expect(4, &["damaged"]);
+    is_kept("a damaged backup");
+    fs::write(site.part(&name, "files"), good).unwrap();
+    site.run("backup").expect(0, &["not known"]);
+    is_kept("a backup");
+
+    site.run(&format!(
+        "restore {name} --yes --only database,files --json"
+    ))
+    .expect(0, &["takes its place", "site-lost"]);
+    assert!(!staged.exists());
+    story.is_tidy();
+    // The backup that was made meanwhile has the name.
+    assert_eq!(story.state().rows, before.rows);
+    site.run("list").good().without(&["warning"]);
+}
+
+/// Wherever a restore is killed that takes the place of another one, either of them is there to be settled.
+#[test]
+fn a_kill_of_the_one_that_takes_the_place_loses_neither() {
+    let server = Postgres::here();
+    let story = Story::new(&server, false);
+    let site = &story.site;
+    let name = site.backup();
+    let wanted = story.state();
+    let mut seen = [false; 2];
+    for calls in ["rename,renameat,renameat2", "unlink,unlinkat,rmdir"] {
+        for nth in 1..200 {
+            story.disaster_again();
+            let staged = lost(site, &["database", "files"]);
+            let mut command = site.command("strace");
+            command
+                .args(["--follow-forks", "--quiet=all", "--signal=none"])
+                .args(["--output", "/dev/null"])
+                .arg(format!("--trace={calls}"))
+                .arg(format!("--inject={calls}:signal=KILL:when={nth}"))
+                .args([ZBACKUP, "restore", &name, "--yes", "--config"])
+                .arg(site.config());
+            let ran = Running::start(&mut command).wait(SOON * 6);
+            if ran.status.success() {
+                break;
+            }
+            let at = format!("{calls} {nth}");
+            let listed = site.run("list").good();
+            let is_done = !site.backups().join(".restore.json").exists();
+            seen[usize::from(is_done)] = true;
+            if is_done {
+                assert_eq!(story.state().rows, wanted.rows, "{at}");
+                holds(&story.state().media, &wanted.media);
+                story.is_tidy();
+            } else {
+                assert!(listed.stderr.contains("not known"), "{at}: {listed:#?}");
+                assert!(staged.join("tree/a.txt").exists(), "{at}");
+                assert_ne!(story.state().rows, wanted.rows, "{at}");
+            }
+        }
+    }
+    assert_eq!(seen, [true; 2], "undone, done");
+}
+
+/// A site with a backup, and a restore of it that is under way.
+fn restoring() -> (Site, Running) {
+    let mut site = Site::new();
+    let dump = "--\n-- PostgreSQL database dump\n--\n\nCREATE SCHEMA s;\n\n\
+                --\n-- PostgreSQL database dump complete\n--\n\n";
+    site.fake_dump(&format!("cat <<'EOF'\n{dump}EOF"));
+    let there = site.path("there");
+    let psql = site.path("psql");
+    write_script(
+        &psql,
+        &format!("#!/bin/sh\necho >'{}'; exec sleep 1000\n", there.display()),
+    );
+    let name = site.backup();
+    let running = Running::start(&mut site.zbackup(&format!("restore {name} --yes")));
+    until("it restores", || there.exists());
+    (site, running)
+}
+
+#[test]
+fn what_only_reads_works_while_a_restore_is_under_way() {
+    let (site, running) = restoring();
+    let during = tree(&site.backups());
+    let busy = format!("PID {}", running.pid());
+    for words in ["list", "verify"] {
+        let ran = site.run(words).good();
+        assert!(
+            ran.stderr.contains("a restore from") && ran.stderr.contains(&busy),
+            "{ran:#?}"
+        );
+        assert!(!ran.said().contains("a backup "), "{ran:#?}");
+        site.run(&format!("{words} --json")).good().json();
+    }
+    // What does not is told what is under way.
+    for words in ["backup", "restore recent --yes"] {
+        site.run(words)
+            .expect(1, &["a restore from", &busy, "try again"]);
+    }
+    assert_same(&tree(&site.backups()), &during);
+    running.signal("INT");
+    running.wait(SOON);
+    site.run("list").good().without(&["warning"]);
+
+    let (site, running) = common::busy();
+    for words in ["list", "verify"] {
+        site.run(words).good().without(&["warning"]);
+    }
+    site.run("restore recent --yes")
+        .expect(1, &["a backup to", &format!("PID {}", running.pid())]);
+    running.signal("INT");
+    running.wait(SOON);
+}
+
+/// Names are used again: next week's backup has this one's.
+#[test]
+fn only_the_backup_that_was_agreed_to_is_restored() {
+    let site = Site::new();
+    let name = site.backup();
+    let made = site.catalog()[&name]["timestamp"].as_i64().unwrap();
+    write(&site.path("media/a.txt"), "later");
+    let now = tree(&site.path("media"));
+    let restore = format!("restore {name} --yes --only files");
+    let other = made - 7 * 86_400;
+    site.run(&format!("{restore} --timestamp {other}"))
+        .expect(1, &[&name, "that was chosen", "not there any more"]);
+    let ran = site.run(&format!("{restore} --json --timestamp {other}"));
+    assert_eq!(ran.expect(1, &[]).json()["error"], "unknown_backup");
+    assert_same(&tree(&site.path("media")), &now);
+
+    // While a person thinks about the question.
+    const PERSON: &str = r#"
+import json, os, pty, sys
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execv(sys.argv[2], sys.argv[2:])
+screen, typed = b"", False
+while True:
+    try:
+        more = os.read(terminal, 4096)
+    except OSError:
+        break
+    if not more:
+        break
+    screen += more
+    if not typed and b"[y/N]" in screen:
+        with open(sys.argv[1]) as file:
+            catalog = json.load(file)
+        for entry in catalog.values():
+            entry["timestamp"] += 604800
+        with open(sys.argv[1], "w") as file:
+            json.dump(catalog, file)
+        os.write(terminal, b"y\n")
+        typed = True
+status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+os.write(1, screen)
+sys.exit(status if status >= 0 else 100)
+"#;
+    let mut command = site.command("python3");
+    command
+        .args(["-c", PERSON])
+        .arg(site.backups().join("backup.json"))
+        .args([ZBACKUP, "restore", &name, "--only", "files", "--config"])
+        .arg(site.config());
+    Running::start(&mut command)
+        .wait(SOON * 3)
+        .expect(1, &["Go on?", &name, "not there any more"]);
+    assert_same(&tree(&site.path("media")), &now);
+
+    let made = site.catalog()[&name]["timestamp"].as_i64().unwrap();
+    site.run(&format!("{restore} --timestamp {made}")).good();
+    assert_eq!(
+        fs::read_to_string(site.path("media/a.txt")).unwrap(),
+        "hello\n".repeat(1000)
+    );
+}

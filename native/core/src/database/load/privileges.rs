@@ -1,0 +1,79 @@
+//! Who may do what with the new schema: as with the old one. A dump says nothing of it (it may be of
+//! another server, with other roles), and nobody should lose by a restore what was granted.
+
+use super::present::Present;
+use super::{Doing, Load};
+use crate::database::session::{Stopped, identifier, literal};
+
+impl Load<'_> {
+    /// Gives all that has the name of something in the old schema the same privileges, and the schema
+    /// the same owner and privileges.
+    pub(super) fn give_privileges(
+        &mut self,
+        present: &Present,
+        old: Option<&str>,
+    ) -> Result<(), Stopped> {
+        self.doing = Doing::Step("give the privileges that roles had in the old schema again");
+        if let Some(old) = old {
+            let statements: Option<Vec<String>> =
+                self.session.ask(&differences(old, self.schema))?;
+            for statement in statements.iter().flatten() {
+                self.session.run(statement)?;
+            }
+        }
+        if present.other_maker().is_some() {
+            self.session.run("RESET ROLE")?;
+        }
+        let schema = identifier(self.schema);
+        if let Some(owner) = &present.owner_name {
+            // Not everybody may give away what is theirs.
+            let give = self.session.block(&format!(
+                "BEGIN ALTER SCHEMA {schema} OWNER TO {};
+                 EXCEPTION WHEN insufficient_privilege THEN NULL; END",
+                identifier(owner)
+            ));
+            self.session.run(&give)?;
+        }
+        for grant in present.grants.iter().flatten() {
+            self.session.run(grant)?;
+        }
+        Ok(())
+    }
+}
+
+/// Asks for the statements after which the privileges in a new schema are those in the old one. Names are
+/// compared as text: types in the arguments of a function have the name of their schema in front.
+fn differences(old: &str, new: &str) -> String {
+    let [old, new] = [old, new].map(literal);
+    format!(
+        "WITH schemas AS (SELECT oid AS home, nspname = {old} AS is_old FROM pg_namespace WHERE nspname IN ({old}, {new})),
+            objects AS (
+                SELECT is_old, CASE relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS kind, quote_ident(relname) AS name,
+                        '' AS part, relowner AS owner,
+                        coalesce(relacl, acldefault(CASE relkind WHEN 'S' THEN 's' ELSE 'r' END::\"char\", relowner)) AS acl
+                    FROM pg_class JOIN schemas ON home = relnamespace WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+                UNION ALL SELECT is_old, 'TABLE', quote_ident(relname), format(' (%I)', attname), relowner, attacl
+                    FROM pg_class c JOIN schemas ON home = relnamespace JOIN pg_attribute ON attrelid = c.oid
+                    WHERE relkind IN ('r', 'p', 'v', 'm', 'f') AND attnum > 0 AND NOT attisdropped
+                UNION ALL SELECT is_old, 'ROUTINE', format('%I(%s)', proname, replace(
+                        pg_get_function_identity_arguments(p.oid), quote_ident({old}) || '.', quote_ident({new}) || '.')),
+                        '', proowner, coalesce(proacl, acldefault('f', proowner))
+                    FROM pg_proc p JOIN schemas ON home = pronamespace
+                UNION ALL SELECT is_old, 'TYPE', quote_ident(typname), '', typowner, coalesce(typacl, acldefault('T', typowner))
+                    FROM pg_type JOIN schemas ON home = typnamespace),
+            privileges AS (
+                SELECT is_old, kind, name, part, privilege_type, grantee, bool_or(is_grantable) AS is_grantable
+                    FROM objects, aclexplode(acl) WHERE grantee <> owner GROUP BY 1, 2, 3, 4, 5, 6),
+            both_have AS (SELECT kind, name, part FROM objects GROUP BY 1, 2, 3 HAVING count(*) = 2),
+            was AS (SELECT kind, name, part, privilege_type, grantee, is_grantable FROM privileges WHERE is_old),
+            has AS (SELECT kind, name, part, privilege_type, grantee, is_grantable FROM privileges WHERE NOT is_old),
+            change AS (
+                SELECT true AS is_grant, * FROM (TABLE was EXCEPT TABLE has) given
+                UNION ALL SELECT false, * FROM (TABLE has EXCEPT TABLE was) taken)
+         SELECT json_agg(format(CASE WHEN is_grant THEN 'GRANT %s%s ON %s %I.%s TO %s%s' ELSE 'REVOKE %s%s ON %s %I.%s FROM %s' END,
+                privilege_type, part, kind, {new}, name,
+                CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END,
+                CASE WHEN is_grantable THEN ' WITH GRANT OPTION' END) ORDER BY is_grant)
+            FROM change JOIN both_have USING (kind, name, part)"
+    )
+}

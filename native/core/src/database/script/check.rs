@@ -1,0 +1,38 @@
+//! Whether a dump is whole, and what a restore would load.
+
+use super::{Refused, Schema, Script};
+use crate::archive::{Contents, Incomplete};
+use std::io::{self, Read};
+
+/// Reads a dump in the plain format of `pg_dump` to its end, and checks that it has one (`pg_dump`
+/// writes a last comment when all is written) and that a restore would load it.
+///
+/// # Errors
+/// `Structure` when it is not a whole dump, or holds what a restore refuses; `Read`.
+pub fn check_dump(dump: impl Read) -> Result<Contents, Incomplete> {
+    check(dump, Schema::default())
+}
+
+/// The same, for a dump that is to be loaded into this schema.
+///
+/// # Errors
+/// As [`check_dump`], also when it is of another schema.
+pub fn check_script(dump: impl Read, schema: &str) -> Result<Contents, Incomplete> {
+    check(dump, Schema::of_site(schema))
+}
+
+fn check(mut dump: impl Read, schema: Schema) -> Result<Contents, Incomplete> {
+    let mut script = Script::to_load(schema);
+    let mut block = vec![0; 64 << 10];
+    loop {
+        match dump.read(&mut block) {
+            Ok(0) => break,
+            Ok(count) => script
+                .pass(&block[..count], &mut |_| Ok(()))
+                .map_err(|error: Refused| Incomplete::Structure(error.to_string()))?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    script.finish().map_err(Incomplete::Structure)
+}

@@ -1,0 +1,186 @@
+//! What becomes of a restore that was interrupted: it is completed, or taken back.
+
+use super::journal::{Journal, Placement, State};
+use super::plan::targets;
+use super::{existing, place};
+use crate::archive::{Skipped, remove};
+use crate::catalog::BackupFolder;
+use crate::database::{self, Fate};
+use crate::error::{Error, Result};
+use crate::progress::Monitor;
+use crate::site::Site;
+use serde::Serialize;
+use std::path::Path;
+
+/// What became of a restore that was interrupted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Settled {
+    /// The backup that it was of.
+    pub backup: String,
+    /// Whether it was completed. Else it was taken back: the site is as it was before it.
+    pub completed: bool,
+    /// What is not on the disk as it is in the backup.
+    pub skipped: Vec<Skipped>,
+}
+
+impl Settled {
+    /// The same as half a sentence for a person.
+    #[must_use]
+    pub fn warning(&self) -> String {
+        format!(
+            "an earlier restore of {} had been interrupted: {}",
+            self.backup,
+            if self.completed {
+                "it was completed now"
+            } else {
+                "it was taken back, nothing of it remained"
+            }
+        )
+    }
+}
+
+/// Completes or takes back a restore of this site that was interrupted, when there is one.
+///
+/// # Errors
+/// `InProgress` when it has not ended; `Database` when the server that knows cannot be asked; `Io`,
+/// `Damaged`.
+pub fn settle(site: &Site, monitor: &Monitor) -> Result<Option<Settled>> {
+    if !Journal::is_there(&site.backup_dir) {
+        return Ok(None);
+    }
+    settle_in(site, &existing(site)?, monitor)
+}
+
+/// The same by the process that has the folder already.
+pub(crate) fn settle_in(
+    site: &Site,
+    _locked: &BackupFolder,
+    monitor: &Monitor,
+) -> Result<Option<Settled>> {
+    loop {
+        let Some(mut journal) = Journal::read(&site.backup_dir, &targets(site))? else {
+            // Nothing was staged before the journal was there.
+            if Journal::is_there(&site.backup_dir) {
+                Journal::remove(&site.backup_dir)?;
+            }
+            return Ok(None);
+        };
+        let completed = match &journal.state {
+            State::Staging => false,
+            State::Decided => true,
+            State::Loading(transaction) => {
+                let database = site.database.as_ref().ok_or_else(|| {
+                    Error::Usage(format!(
+                        "a restore of {} was interrupted, and only its database knows whether it was done: \
+                         add [database] to the site",
+                        journal.backup
+                    ))
+                })?;
+                database::fate(database, transaction, monitor)? == Fate::Committed
+            }
+        };
+        let skipped = if completed {
+            complete(&site.backup_dir, &mut journal, monitor)?
+        } else {
+            take_back(&site.backup_dir, &journal)?;
+            if journal.superseded.is_some() {
+                // That one is there again.
+                continue;
+            }
+            Vec::new()
+        };
+        return Ok(Some(Settled {
+            backup: journal.backup,
+            completed,
+            skipped,
+        }));
+    }
+}
+
+/// Has a new restore take the place of one that was interrupted, of which nobody can tell whether it was
+/// done, because of `reason`. What that one has staged stays until the new one is decided, and whoever
+/// fails before that leaves all as it was. The answer is what a person should know.
+///
+/// # Errors
+/// `Database` with the reason when the new one does not restore all that the other one would have: the site
+/// could become half of one backup and half of another.
+pub(super) fn supersede(site: &Site, journal: &mut Journal, reason: String) -> Result<String> {
+    let Some(earlier) = Journal::read(&site.backup_dir, &targets(site))? else {
+        return Err(Error::Database(reason));
+    };
+    if !earlier
+        .pieces
+        .iter()
+        .all(|piece| journal.pieces.contains(piece))
+    {
+        let pieces: Vec<&str> = earlier.pieces.iter().map(|piece| piece.name()).collect();
+        return Err(Error::Database(format!(
+            "{reason}; a restore of {} takes its place, whatever became of it",
+            pieces.join(", ")
+        )));
+    }
+    let warning = format!(
+        "an earlier restore of {} had been interrupted: this one takes its place ({reason})",
+        earlier.backup
+    );
+    journal.superseded = Some(Box::new(earlier));
+    Ok(warning)
+}
+
+/// Moves what is staged into its place. Nothing can stop it any more.
+pub(super) fn complete(
+    folder: &Path,
+    journal: &mut Journal,
+    monitor: &Monitor,
+) -> Result<Vec<Skipped>> {
+    let monitor = monitor.without_cancel();
+    let backup = journal.backup.clone();
+    let mut moved = || -> Result<Vec<Skipped>> {
+        let mut skipped = Vec::new();
+        for at in 0..journal.placements.len() {
+            let Placement {
+                staged,
+                target,
+                is_placed,
+            } = journal.placements[at].clone();
+            if !is_placed {
+                // Its disk may not be mounted yet.
+                staged
+                    .symlink_metadata()
+                    .map_err(Error::io("cannot read what was unpacked,", &staged))?;
+                skipped.extend(place::move_in(&staged, &target, &monitor)?);
+                journal.placements[at].is_placed = true;
+                journal.write(folder)?;
+            }
+            remove(&staged).map_err(|errno| Error::io("cannot remove", &staged)(errno.into()))?;
+        }
+        // What those had staged that this one has taken the place of.
+        let mut before = journal.superseded.as_deref();
+        while let Some(superseded) = before {
+            remove_staged(superseded)?;
+            before = superseded.superseded.as_deref();
+        }
+        Journal::remove(folder)?;
+        Ok(skipped)
+    };
+    moved().map_err(|error| Error::Unfinished {
+        backup,
+        source: Box::new(error),
+    })
+}
+
+/// Removes what was staged: the site is as it was, with what it had taken the place of.
+pub(super) fn take_back(folder: &Path, journal: &Journal) -> Result<()> {
+    remove_staged(journal)?;
+    match &journal.superseded {
+        Some(superseded) => superseded.write(folder),
+        None => Journal::remove(folder),
+    }
+}
+
+fn remove_staged(journal: &Journal) -> Result<()> {
+    for Placement { staged, .. } in &journal.placements {
+        remove(staged).map_err(|errno| Error::io("cannot remove", staged)(errno.into()))?;
+    }
+    Ok(())
+}
