@@ -11,7 +11,7 @@
 -mod_prio(600).
 -mod_provides([backup]).
 -mod_depends([]).
--mod_schema(5).
+-mod_schema(6).
 -mod_config([
     #{
         key => daily_dump,

@@ -10,11 +10,11 @@
     any_history_comes_back/1,
     tables_are_made_once/1, old_sites_keep_what_they_have/1, deletions_of_old_sites/1,
     unchanged_is_not_saved/1, last_deletion_counts/1, secrets_come_back/1, name_of_the_user/1,
-    directions/1, connections_of_the_past/1, told_late/1,
-    dependents/1, dependents_of_each_other/1,
-    partly_impossible/1, nothing_is_left_of_a_refusal/1,
+    directions/1, connections_of_the_past/1, told_late/1, order_of_connections/1, another_predicate/1,
+    dependents/1, dependents_of_each_other/1, dependents_of_an_editor/1,
+    partly_impossible/1, nothing_is_left_of_a_refusal/1, users_who_are_gone/1, categories/1, medium_that_fails/1,
     media_in_one_second/1, upload_of_a_medium/1, medium_before_the_log/1, medium_without_its_file/1,
-    unreadable/1, old_rows/1, deleted_pages/1, permissions/1, models/1, prunes/1, revision_of_another_page/1, uploads/1, owner_stays/1
+    unreadable/1, odd/1, old_rows/1, deleted_pages/1, permissions/1, models/1, choice/1, prunes/1, revision_of_another_page/1, uploads/1, owner_stays/1
 ]).
 
 suite() ->
@@ -46,6 +46,8 @@ init(Name, Config) ->
     host:set(user, 1),
     Context = host:context(testsite, ""),
     lists:foreach(fun(_) -> 1 = z_db:q("insert into rsc (version) values (1)", Context) end, lists:seq(1, 9)),
+    1 = z_db:q("update rsc set name = 'relation' where id = 8", Context),
+    1 = z_db:q("update rsc set name = 'author' where id = 9", Context),
     [{context, Context} | Config].
 
 end_per_testcase(_Name, _Config) ->
@@ -144,8 +146,8 @@ moment(Page, Context) ->
     end.
 
 edges(Page, Context) ->
-    lists:sort(z_db:q("select subject_id, predicate, object_id from edge where subject_id = $1 or object_id = $1",
-                      [Page], Context)).
+    lists:sort(z_db:q("select e.subject_id, p.name, e.object_id from edge e join rsc p on p.id = e.predicate_id"
+                      " where e.subject_id = $1 or e.object_id = $1", [Page], Context)).
 
 medium(Page, Context) ->
     case m_media:get(Page, Context) of
@@ -176,10 +178,8 @@ pick(List) -> lists:nth(rand:uniform(length(List)), List).
 
 word() -> integer_to_binary(rand:uniform(1000000), 36).
 
-%% An hour, and never the same twice: rows that are exactly as far apart would meet on their way.
 later(Context) ->
-    Seconds = 3600 + 7 * (erlang:unique_integer([positive, monotonic]) rem 400),
-    host_db:age(integer_to_list(Seconds) ++ " seconds", Context).
+    host_db:age("1 hour", Context).
 
 insert(Props, Context) ->
     {ok, Id} = m_rsc_update:insert(Props, [], Context),
@@ -214,7 +214,8 @@ tables_are_made_once(Config) ->
 
 tables(Context) ->
     z_db:q("select tablename::text, indexdef from pg_indexes where schemaname = current_schema() and tablename like 'backup%'"
-           " union all select 'trigger', tgname::text from pg_trigger where tgrelid = 'medium'::regclass and not tgisinternal"
+           " union all select 'trigger', tgname::text from pg_trigger where tgrelid in ('medium'::regclass, 'edge'::regclass)"
+           " and not tgisinternal"
            " union all select 'columns', string_agg(table_name || column_name || data_type, ',' order by table_name, column_name)"
            " from information_schema.columns where table_schema = current_schema() and table_name like 'backup%' order by 1, 2",
            Context).
@@ -228,6 +229,10 @@ old_sites_keep_what_they_have(Config) ->
             user_name character varying(80), filename character varying(400), note character varying(200),
             data_type character varying(10) not null, data bytea not null, primary key (id))", Context),
     [] = z_db:q("create index backup_revision_id_created on backup_revision (rsc_id, created)", Context),
+    [] = z_db:q(
+        "create table backup_edge_log (id bigserial not null, subject_id int not null, predicate character varying(300),
+            object_id int not null, is_insert boolean not null default true,
+            timestamp timestamp with time zone not null default current_timestamp, primary key (id))", Context),
     Data = term_to_binary([{title, <<"of 2012">>}, {is_dependent, false}]),
     1 = z_db:q("insert into backup_revision (type, rsc_id, version, data_type, data, created)
         values ('P', 77, 3, 'erlang', $1, '2012-05-01')", [Data], Context),
@@ -240,6 +245,8 @@ old_sites_keep_what_they_have(Config) ->
     ?assertEqual(<<"of 2012">>, m_rsc:p(77, <<"title">>, Context)),
     Id = insert(#{}, Context),
     ok = m_media:insert(Id, <<"x">>, Context),
+    {ok, _} = m_edge:insert(Id, <<"relation">>, 1, Context),
+    ok = m_edge:tell(1, Context),
     ok = m_rsc:delete(Id, Context),
     ?assertMatch([{false}], z_db:q("select medium_deleted is null from backup_medium_log", Context)).
 
@@ -310,6 +317,15 @@ name_of_the_user(Config) ->
     Id = insert(#{}, Context),
     Short = string:slice(Name, 0, 80),
     ?assertMatch([#{<<"user_id">> := User, <<"user_name">> := Short}], m_backup_revision:list_revisions(Id, Context)),
+    %% One letter can be many characters; and a page can be deleted by anybody.
+    Marked = unicode:characters_to_binary(lists:duplicate(60, [$e, 16#301, 16#302])),
+    ok = update(User, #{<<"title">> => <<Marked/binary, 0>>}, Context),
+    ok = update(Id, #{<<"title">> => <<"x">>}, Context),
+    [#{<<"user_name">> := Cut} | _] = m_backup_revision:list_revisions(Id, Context),
+    ?assertEqual(80, length(unicode:characters_to_list(Cut))),
+    ?assertMatch({0, _}, binary:match(Marked, Cut)),
+    Other = insert(#{}, Context),
+    ok = m_rsc:delete(Other, Context),
     host:set(user, undefined),
     ok = update(Id, #{<<"title">> => <<"x">>}, Context),
     ?assertMatch([#{<<"user_id">> := undefined} | _], m_backup_revision:list_revisions(Id, Context)).
@@ -366,6 +382,43 @@ told_late(Config) ->
     ok = later(Context),
     ok = m_edge:tell(10, Context),
     {ok, []} = revert(Id, newest(Id, Context), Context),
+    ?assertEqual([{Id, <<"relation">>, A}], edges(Id, Context)).
+
+%% A page that comes back has its connections in the order in which it had them.
+order_of_connections(Config) ->
+    Context = ?config(context, Config),
+    [Id, A, B, C] = [insert(#{}, Context) || _ <- "1234"],
+    [{ok, _} = m_edge:insert(Id, <<"relation">>, To, Context) || To <- [A, B, C]],
+    [1 = z_db:q("update edge set seq = $2 where object_id = $1", [To, At], Context) || {To, At} <- [{C, 1}, {A, 2}, {B, 3}]],
+    ok = later(Context),
+    Order = fun() -> z_db:q("select object_id from edge where subject_id = $1 order by seq, id", [Id], Context) end,
+    lists:foreach(
+        fun(Told) ->
+            ok = m_rsc:delete(Id, Context),
+            ok = m_edge:tell(Told, Context),
+            ok = later(Context),
+            {ok, []} = revert(Id, newest(Id, Context), Context),
+            ?assertEqual([{C}, {A}, {B}], Order()),
+            ok = later(Context)
+        end,
+        [1, 1000]
+    ).
+
+%% Zotonic moves a connection to another predicate in place, and tells nothing of the one that it had.
+another_predicate(Config) ->
+    Context = ?config(context, Config),
+    [Id, A] = [insert(#{}, Context) || _ <- "12"],
+    {ok, _} = m_edge:insert(Id, <<"relation">>, A, Context),
+    ok = m_edge:tell(10, Context),
+    ok = later(Context),
+    ok = update(Id, #{<<"title">> => <<"related">>}, Context),
+    Revision = newest(Id, Context),
+    ok = later(Context),
+    1 = z_db:q("update edge set predicate_id = (select id from rsc where name = 'author')", Context),
+    1 = z_db:q("update edge set seq = 7", Context),
+    ok = m_edge:tell(10, Context),
+    ?assertEqual([{Id, <<"author">>, A}], edges(Id, Context)),
+    {ok, []} = revert(Id, Revision, Context),
     ?assertEqual([{Id, <<"relation">>, A}], edges(Id, Context)).
 
 dependents(Config) ->
@@ -425,6 +478,28 @@ dependents_of_each_other(Config) ->
     {ok, []} = revert(Id, newest(Id, Context), Context),
     ?assertEqual(Edges, lists:usort(lists:append([edges(Page, Context) || Page <- [Id, A, B]]))).
 
+%% Who may edit a page gets back what belongs to it, when the user may have such pages.
+dependents_of_an_editor(Config) ->
+    Context = ?config(context, Config),
+    Id = insert(#{}, Context),
+    [A, B] = [insert(#{<<"is_dependent">> => true}, Context) || _ <- "12"],
+    [{ok, _} = m_edge:insert(Id, <<"relation">>, To, Context) || To <- [A, B]],
+    ok = m_edge:tell(10, Context),
+    ok = later(Context),
+    ok = update(Id, #{<<"title">> => <<"connected">>}, Context),
+    Revision = newest(Id, Context),
+    ok = later(Context),
+    [ok = m_rsc:delete(Page, Context) || Page <- [A, B]],
+    {ok, Problems} = revert(Id, Revision, host:user([mod_admin, {edit, Id}, {edit, A}], Context)),
+    ?assertEqual([{dependent, B, eacces}, {edge, gone, {Id, <<"relation">>, B}}], lists:sort(Problems)),
+    ?assertEqual([{Id, <<"relation">>, A}], edges(Id, Context)),
+    %% Of a predicate that is gone nothing comes back.
+    ok = later(Context),
+    ok = m_rsc:delete(A, Context),
+    host:set(predicates, []),
+    {ok, _} = revert(Id, Revision, Context),
+    ?assertNot(m_rsc:exists(A, Context)).
+
 %% What is impossible
 
 partly_impossible(Config) ->
@@ -465,7 +540,58 @@ nothing_is_left_of_a_refusal(Config) ->
     ?assertEqual({error, eacces}, revert(Id, Revision, host:user([mod_backup], Context))),
     ?assertNot(m_rsc:exists(Id, Context)),
     ?assertEqual({error, eacces}, revert(Id, Revision, host:user([], Context))),
-    ?assertMatch(#search_result{total = 1}, m_backup_revision:list_deleted({1, 10}, Context)).
+    ?assertMatch(#search_result{total = 1}, m_backup_revision:list_deleted({1, 10}, Context)),
+    %% Whatever goes wrong in Zotonic.
+    host:set(is_crash, true),
+    ?assertEqual({error, failed}, revert(Id, Revision, Context)),
+    ?assertNot(m_rsc:exists(Id, Context)),
+    host:set(is_crash, false),
+    ?assertEqual({ok, []}, revert(Id, Revision, Context)).
+
+%% The database takes nobody who is not there.
+users_who_are_gone(Config) ->
+    Context = ?config(context, Config),
+    [Maker, Editor] = [insert(#{}, Context) || _ <- "12"],
+    host:set(user, Maker),
+    Id = insert(#{<<"title">> => <<"a">>}, Context),
+    Revision = newest(Id, Context),
+    host:set(user, Editor),
+    ok = update(Id, #{<<"title">> => <<"b">>}, Context),
+    host:set(user, 1),
+    ok = later(Context),
+    ok = m_rsc:delete(Id, Context),
+    [ok = m_rsc:delete(User, Context) || User <- [Maker, Editor]],
+    {ok, Problems} = revert(Id, newest(Id, Context), Context),
+    ?assertEqual([{property, <<"creator_id">>}], Problems),
+    ?assertEqual({<<"b">>, 1}, {m_rsc:p(Id, <<"title">>, Context), m_rsc:p(Id, <<"creator_id">>, Context)}),
+    [?assert(is_binary(backup_revision_text:problem(Problem, Context))) || Problem <- Problems],
+    {ok, [{property, <<"creator_id">>}]} = revert(Id, Revision, Context),
+    ?assertEqual(<<"a">>, m_rsc:p(Id, <<"title">>, Context)),
+    %% A user who made himself is there when he comes back.
+    Self = insert(#{}, Context),
+    1 = z_db:q("update rsc set creator_id = id where id = $1", [Self], Context),
+    ok = m_rsc:delete(Self, Context),
+    ?assertEqual({ok, []}, revert(Self, newest(Self, Context), Context)),
+    ?assertEqual(Self, m_rsc:p(Self, <<"creator_id">>, Context)).
+
+categories(Config) ->
+    Context = ?config(context, Config),
+    host:listen(),
+    ok = m_rsc:delete(5, Context),
+    {ok, Problems} = revert(5, newest(5, Context), Context),
+    ?assertEqual([tree], Problems),
+    ?assert(is_binary(backup_revision_text:problem(tree, Context))),
+    ?assertEqual([{append, '$category', [5]}], [What || {host, What} <- test_site:flush()]).
+
+medium_that_fails(Config) ->
+    Context = ?config(context, Config),
+    Id = insert(#{}, Context),
+    ok = m_media:insert(Id, <<"a">>, Context),
+    ok = later(Context),
+    ok = m_rsc:delete(Id, Context),
+    host:set(media, crash),
+    ?assertEqual({ok, [{medium, failed}]}, revert(Id, newest(Id, Context), Context)),
+    ?assert(m_rsc:exists(Id, Context)).
 
 %% Who recovers a page does not get it.
 owner_stays(Config) ->
@@ -475,7 +601,10 @@ owner_stays(Config) ->
     ok = m_rsc:delete(Id, Context),
     host:set(user, 5),
     {ok, []} = revert(Id, newest(Id, Context), host:user([mod_backup, {edit, Id}], Context)),
-    ?assertEqual(4, m_rsc:p(Id, <<"creator_id">>, Context)).
+    ?assertEqual(4, m_rsc:p(Id, <<"creator_id">>, Context)),
+    %% So it is in the revision of that moment too.
+    ?assertMatch({ok, #{<<"type">> := <<"P">>, <<"data">> := #{<<"creator_id">> := 4}}},
+                 m_backup_revision:newest_revision(Id, Context)).
 
 revision_of_another_page(Config) ->
     Context = ?config(context, Config),
@@ -575,6 +704,25 @@ unreadable(Config) ->
                  m_backup_revision:list_deleted({1, 10}, Context)),
     {_, _} = page(Id, [], Context).
 
+%% What is read is not what it should be.
+odd(Config) ->
+    Context = ?config(context, Config),
+    lists:foreach(
+        fun(Title) ->
+            Id = insert(#{<<"title">> => <<"a">>}, Context),
+            ok = m_rsc:delete(Id, Context),
+            Odd = #{<<"title">> => Title, <<"category_id">> => #{<<"title">> => <<"<script>">>}},
+            1 = z_db:q("update backup_revision set data = $2 where rsc_id = $1 and type = 'D'",
+                       [Id, term_to_binary(Odd)], Context),
+            #search_result{result = [Row | _]} = m_backup_revision:list_deleted({1, 1}, Context),
+            ?assertMatch(#{<<"rsc_id">> := Id, <<"category_id">> := undefined}, Row),
+            ?assertEqual(nomatch, string:find(maps:get(<<"title_html">>, Row), "<")),
+            {_, _} = page(Id, [], Context)
+        end,
+        [#trans{tr = x}, #trans{tr = [x]}, #trans{tr = [{en, 1}]}, #trans{tr = [{<<"xx">>, <<"<">>} | {en, <<"<">>}]},
+         #trans{tr = [{en, <<"<b>">>}]}, "<text>", [$a | b], 1 bsl 64, {1, 2}, #{<<"<">> => <<"<">>}]
+    ).
+
 %% A list of properties, with names that this node has no atoms for.
 old_rows(Config) ->
     Context = ?config(context, Config),
@@ -650,6 +798,27 @@ models(Config) ->
     ?assertEqual({error, unknown_path}, Get([<<"other">>], admin)),
     ?assertEqual([18, 90, 30], [element(1, element(2, Get([Key], []))) || Key <-
         [<<"retention_months">>, <<"user_retention_days">>, <<"deleted_user_retention_days">>]]).
+
+%% Of a deleted page the last version is offered, and not also one before it.
+choice(Config) ->
+    Context = ?config(context, Config),
+    Id = insert(#{<<"title">> => <<"a">>}, Context),
+    ok = update(Id, #{<<"title">> => <<"b">>}, Context),
+    Chosen = fun(Query) ->
+        _ = page(Id, Query, Context),
+        [{_, Vars}] = [What || {host, What} <- test_site:flush(), element(1, What) =:= render],
+        {version(old, Vars), version(new, Vars)}
+    end,
+    host:listen(),
+    ?assertEqual({{<<"P">>, 1}, {<<"P">>, 2}}, Chosen([])),
+    ok = m_rsc:delete(Id, Context),
+    ?assertEqual({{<<"D">>, 2}, {<<"D">>, 2}}, Chosen([])),
+    [_, _, #{<<"id">> := First}] = m_backup_revision:list_revisions(Id, Context),
+    ?assertEqual({{<<"P">>, 1}, {<<"P">>, 1}}, Chosen([{<<"a">>, integer_to_binary(First)}])).
+
+version(Name, Vars) ->
+    #{<<"type">> := Type, <<"version">> := Version} = proplists:get_value(Name, Vars),
+    {Type, Version}.
 
 page(Id, Query, Context) ->
     controller_admin_backup_revision:process(<<"GET">>, undefined, undefined, with_q(Id, Query, Context)).

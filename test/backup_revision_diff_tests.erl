@@ -36,6 +36,21 @@ languages_test() ->
         rows(Old, New)
     ).
 
+%% A text that is given a language is the same text.
+first_translation_test() ->
+    Plain = #{<<"title">> => <<"one two">>, <<"language">> => [nl]},
+    In = fun(Texts) -> #{<<"title">> => #trans{tr = Texts}, <<"language">> => [nl]} end,
+    ?assertEqual([], rows(Plain, In([{nl, <<"one two">>}]))),
+    ?assertEqual([], rows(In([{nl, <<"one two">>}]), Plain)),
+    ?assertEqual(
+        [
+            {<<"title">>, <<"en">>, <<"<ins>new</ins>">>},
+            {<<"title">>, <<"nl">>, <<"one <del>two</del><ins>three</ins>">>}
+        ],
+        rows(Plain, In([{en, <<"new">>}, {nl, <<"one three">>}]))
+    ),
+    ?assertEqual([], rows(maps:remove(<<"language">>, Plain), maps:remove(<<"language">>, In([{en, <<"one two">>}])))).
+
 kinds_test() ->
     Old = #{
         <<"date_start">> => {{2026, 1, 2}, {3, 4, 5}}, <<"language">> => [en, nl], <<"n">> => 1, <<"is_x">> => true,

@@ -38,10 +38,23 @@ refused_test() ->
         term_to_binary(self()), term_to_binary(make_ref()), term_to_binary(fun lists:map/2),
         term_to_binary(fun() -> ok end), term_to_binary([#{a => {fun lists:map/2}}]), term_to_binary(<<1:3>>),
         term_to_binary(hd(erlang:ports())),
+        %% What takes hours to be shown: a number of many digits, in both readers, and what is deep.
+        term_to_binary(1 bsl 5000), term_to_binary(#{a => [-(1 bsl 5000)]}), big(5000), big(9000000),
+        <<131, 104, 2, 119, 9, "zz_nobody", (binary:part(big(5000), 1, 5006))/binary>>,
+        term_to_binary(nested(200)), term_to_binary(lists:foldl(fun(_, T) -> {T} end, a, lists:seq(1, 200))),
+        term_to_binary(lists:foldl(fun(_, T) -> #{a => T} end, a, lists:seq(1, 200))),
+        <<131, 104, 2, 119, 9, "zz_nobody", (binary:copy(<<108, 1:32>>, 100000))/binary, (binary:copy(<<106>>, 100001))/binary>>,
         %% Not all there, of what has a name that nobody has.
         <<131, 108, 16#ffffffff:32, 119, 9, "zz_nobody">>, <<131, 109, 16#ffffffff:32>>, <<131, 105, 16#ffffffff:32>>
     ],
     [?assertEqual({error, unreadable}, backup_revision_term:decode(Data)) || Data <- Bad].
+
+big(Size) -> <<131, 111, Size:32, 0, (binary:copy(<<255>>, Size))/binary>>.
+
+nested(Depth) -> lists:foldl(fun(_, Term) -> [Term] end, [], lists:seq(1, Depth)).
+
+deep_enough_test() ->
+    ?assertMatch({ok, _}, backup_revision_term:decode(term_to_binary(nested(50)))).
 
 sizes_test() ->
     Zeros = term_to_binary(binary:copy(<<0>>, 1000000), [compressed]),
@@ -82,6 +95,8 @@ props_test() ->
     ?assertEqual({ok, Wanted}, backup_revision_term:props(term_to_binary(Old))),
     ?assertEqual({ok, Wanted}, backup_revision_term:props(term_to_binary(Wanted))),
     ?assertEqual({ok, #{}}, backup_revision_term:props(term_to_binary([]))),
+    Improper = #{<<"a">> => [1 | 2], <<"b">> => [{x, 1} | y], <<"c">> => [[{x, 1}] | [{x, 1} | 2]]},
+    ?assertEqual({ok, Improper#{<<"c">> := [#{<<"x">> => 1}, {x, 1} | 2]}}, backup_revision_term:props(term_to_binary(Improper))),
     %% The first of two of the same name counts, as in a list of properties.
     ?assertEqual({ok, #{<<"a">> => 1}}, backup_revision_term:props(term_to_binary([{a, 1}, {a, 2}]))),
     [?assertEqual({error, unreadable}, backup_revision_term:props(term_to_binary(Term)))

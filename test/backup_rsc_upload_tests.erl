@@ -40,6 +40,11 @@ json_test() ->
     ?assertEqual({error, badarg}, upload(json, binary:copy(<<"[">>, 17 * 1024 * 1024))),
     host:set(import, fun(_, _) -> {ok, {8, #{}}} end),
     ?assertEqual({error, badarg}, upload(json, <<"good">>)),
+    host:set(import, fun(Id, Json) -> {ok, {maps:get(<<"medium">>, Json, Id), #{}}} end),
+    Medium = #{<<"uri">> => <<"https://example.com/id/1">>, <<"resource">> => #{}, <<"medium">> => 8},
+    ?assertEqual({ok, 7}, upload(json, Medium)),
+    ?assertEqual({ok, 7}, upload(json, #{<<"status">> => <<"ok">>, <<"result">> => Medium})),
+    ?assertEqual({error, own_json}, upload(json, Medium#{<<"uri">> => <<"https://testsite.test/id/7">>})),
     host:set(import, fun(_, _) -> {error, eacces} end),
     ?assertEqual({error, eacces}, upload(json, <<"good">>)),
     host:reset().

@@ -38,7 +38,7 @@
                         <span class="text-muted">{{ r.new_id }}</span>
                     {% endif %}
                 </td>
-                <td>{{ r.data.category_id.title|default:"–" }}</td>
+                <td>{{ r.category_id.title|default:"–" }}</td>
                 <td>{{ r.created|date:"Y-m-d H:i" }}</td>
                 <td class="hidden-xs">{{ r.user_html }}</td>
                 <td><a class="btn btn-default btn-xs" href="{% url admin_backup_revision id=r.rsc_id %}">{_ Recover… _}</a></td>

@@ -44,18 +44,20 @@ id(Context) ->
         _ -> undefined
     end.
 
-%% The older of two goes first, however they are chosen. By default, what the last change was.
+%% The older of two goes first, however they are chosen. By default, what the last change was; of a page that
+%% was deleted, what it was.
 chosen(Revisions, Context) ->
     Ids = [Id || #{<<"id">> := Id} <- Revisions],
     case {choice(<<"a">>, Ids, Context), choice(<<"b">>, Ids, Context)} of
-        {undefined, undefined} -> default(Ids);
+        {undefined, undefined} -> default(Revisions);
         {undefined, B} -> {B, B};
         {A, undefined} -> {A, A};
         {A, B} -> ordered(A, B, Ids)
     end.
 
-default([Last, Before | _]) -> {Before, Last};
-default([Last]) -> {Last, Last};
+default([#{<<"type">> := <<"D">>, <<"id">> := Last} | _]) -> {Last, Last};
+default([#{<<"id">> := Last}, #{<<"id">> := Before} | _]) -> {Before, Last};
+default([#{<<"id">> := Last}]) -> {Last, Last};
 default([]) -> {undefined, undefined}.
 
 ordered(A, B, Ids) ->
@@ -144,18 +146,28 @@ edit_page(Id, Context) ->
     z_render:wire({redirect, [{dispatch, admin_edit_rsc}, {id, Id}]}, Context).
 
 upload(Id, #upload{filename = Name, tmpfile = File}, Context) ->
-    case file:read_file(File) of
+    case filelib:file_size(File) =< backup_rsc_upload:largest() andalso file:read_file(File) of
         {ok, Data} ->
-            Format = case string:lowercase(filename:extension(unicode:characters_to_binary(Name))) of
-                <<".json">> -> json;
-                _ -> bert
-            end,
-            z_notifier:first(#rsc_upload{id = Id, format = Format, data = Data}, Context);
+            z_notifier:first(#rsc_upload{id = Id, format = format(Name), data = Data}, Context);
+        false ->
+            {error, badarg};
         {error, _} = Error ->
             Error
     end;
 upload(_Id, _NoFile, _Context) ->
     {error, badarg}.
+
+%% A browser may name a file anyhow.
+format(Name) ->
+    case unicode:characters_to_binary(Name) of
+        Text when is_binary(Text) ->
+            case string:lowercase(filename:extension(Text)) of
+                <<".json">> -> json;
+                _ -> bert
+            end;
+        _ ->
+            bert
+    end.
 
 uploaded({ok, Id}, Context) ->
     edit_page(Id, z_render:wire({dialog_close, []}, Context));

@@ -86,7 +86,12 @@ for_list(#{<<"data">> := Props} = Row, Context) ->
         undefined -> undefined;
         _ -> title_of(Props)
     end,
+    Category = case Props of
+        #{<<"category_id">> := Id} when is_integer(Id) -> Id;
+        _ -> undefined
+    end,
     Row#{
+        <<"category_id">> => Category,
         <<"title_html">> => backup_revision_text:html(Title, Context),
         <<"user_html">> => backup_revision_text:html(maps:get(<<"user_name">>, Row, undefined), Context)
     }.

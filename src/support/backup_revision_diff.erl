@@ -25,8 +25,8 @@
 %% @doc The properties that differ, of the old and of the new version.
 -spec rows(map(), map(), z:context()) -> [row()].
 rows(Old, New, Context) ->
-    Texts1 = texts(without_defaults(Old, New), Context),
-    Texts2 = texts(without_defaults(New, Old), Context),
+    Texts1 = texts(in_languages(without_defaults(Old, New), New), Context),
+    Texts2 = texts(in_languages(without_defaults(New, Old), Old), Context),
     [
         row(Place, changed(maps:get(Place, Texts1, <<>>), maps:get(Place, Texts2, <<>>)))
      || Place <- sorted(maps:merge(Texts1, Texts2)),
@@ -36,6 +36,25 @@ rows(Old, New, Context) ->
 %% The revision of a page that was just made lacks what the database filled in.
 without_defaults(Props, Other) ->
     maps:filter(fun(Key, Value) -> maps:is_key(Key, Other) orelse not is_default(Key, Value) end, Props).
+
+%% A text without a language, where the other version has it in languages: it is in the language of the page.
+in_languages(Props, Other) ->
+    Languages = case Props of
+        #{<<"language">> := Known} when length(Known) > 0 -> Known;
+        _ -> []
+    end,
+    maps:map(
+        fun(Key, Value) ->
+            case Other of
+                #{Key := #trans{tr = [{First, _} | _] = Texts}} when is_binary(Value), length(Texts) > 0 ->
+                    Same = [Language || Language <- Languages, lists:keymember(Language, 1, Texts)],
+                    #trans{tr = [{hd(Same ++ [First]), Value}]};
+                _ ->
+                    Value
+            end
+        end,
+        Props
+    ).
 
 is_default(Key, _) when Key =:= <<"created">>; Key =:= <<"creator_id">> -> true;
 is_default(_, {{9999, _, _}, _}) -> true;
@@ -67,7 +86,7 @@ is_shown(<<"pivot_", _/binary>>) -> false;
 is_shown(<<"computed_", _/binary>>) -> false;
 is_shown(Key) -> is_binary(Key) andalso not lists:member(Key, ?HIDDEN).
 
-property(Key, #trans{tr = Texts}, Context) when is_list(Texts) ->
+property(Key, #trans{tr = Texts}, Context) when length(Texts) >= 0 ->
     [{{Key, language(Language)}, text(Text, Context)} || {Language, Text} <- Texts];
 property(Key, Id, Context) when is_integer(Id) ->
     case is_id(Key) of
@@ -101,7 +120,7 @@ text(Atom, _Context) when is_atom(Atom) ->
     atom_to_binary(Atom, utf8);
 text(Number, _Context) when is_number(Number) ->
     term(Number);
-text(#trans{tr = Texts}, Context) when is_list(Texts) ->
+text(#trans{tr = Texts}, Context) when length(Texts) >= 0 ->
     lines([[language(Language), ": ", text(Text, Context)] || {Language, Text} <- Texts]);
 text({{Year, Month, Day}, {Hour, Minute, Second}}, _Context) when
     is_integer(Year), is_integer(Month), is_integer(Day), is_integer(Hour), is_integer(Minute), is_number(Second)
@@ -122,11 +141,13 @@ text(Other, _Context) ->
     term(Other).
 
 list(List, Context) ->
-    Printable = (catch unicode:characters_to_binary(List)),
-    case is_binary(Printable) andalso lists:all(fun(Char) -> is_integer(Char) andalso Char >= 32 end, List) of
-        true -> Printable;
-        false -> iolist_to_binary(lists:join(", ", each(List, Context)))
+    case is_string(List) andalso unicode:characters_to_binary(List) of
+        Text when is_binary(Text) -> Text;
+        _ -> iolist_to_binary(lists:join(", ", each(List, Context)))
     end.
+
+is_string([Char | Rest]) when is_integer(Char), Char >= 32 -> is_string(Rest);
+is_string(Rest) -> Rest =:= [].
 
 %% An improper list ends as well.
 each([Item | Rest], Context) -> [text(Item, Context) | each(Rest, Context)];

@@ -6,7 +6,7 @@
 -module(backup_revision_log).
 
 -export([rsc_delete/2, rsc_update_done/2, edge_insert/2, edge_delete/2, media_update_done/2]).
--export([medium_check/2]).
+-export([medium_check/2, again/2]).
 
 -include_lib("zotonic_core/include/zotonic.hrl").
 
@@ -84,7 +84,30 @@ version(Props) ->
 by(Context) ->
     UserId = z_acl:user(Context),
     Name = z_trans:lookup_fallback(m_rsc:p_no_acl(UserId, <<"title">>, Context), Context),
-    [UserId, case is_binary(Name) of true -> string:slice(Name, 0, ?LONGEST_NAME); false -> undefined end].
+    [UserId, name(Name)].
+
+%% The database counts code points, and has no place for a zero.
+name(Name) when is_binary(Name) ->
+    case unicode:characters_to_list(Name) of
+        Chars when is_list(Chars) ->
+            unicode:characters_to_binary(lists:sublist([Char || Char <- Chars, Char > 0], ?LONGEST_NAME));
+        _ ->
+            undefined
+    end;
+name(_) ->
+    undefined.
+
+%% @doc Writes the last revision of a page again: something was changed after Zotonic told of it.
+-spec again(m_rsc:resource_id(), z:context()) -> ok.
+again(Id, Context) ->
+    {ok, Props} = m_rsc:get_raw(Id, Context),
+    _ = z_db:q(
+        "update backup_revision set data = $3 where type = 'P' and version = $2 and id = (
+            select id from backup_revision where rsc_id = $1 order by created desc, id desc limit 1)",
+        [Id, version(Props), term_to_binary(Props, [compressed])],
+        Context
+    ),
+    ok.
 
 %% @doc A connection was made.
 -spec edge_insert(#edge_insert{}, z:context()) -> ok.
@@ -99,10 +122,11 @@ edge_delete(#edge_delete{subject_id = Subject, predicate = Predicate, object_id 
 %% Zotonic tells of the oldest hundred changes in its log and then removes them from it.
 edge(Subject, Predicate, Object, IsInsert, Operation, EdgeId, Context) ->
     _ = z_db:q(
-        "insert into backup_edge_log (subject_id, predicate, object_id, is_insert, timestamp)
-         values ($1, $2, $3, $4, coalesce((
-            select l.logged from (select edge_id, op, logged from edge_log order by id limit 100) l
-            where l.edge_id = $5::int and l.op = $6 limit 1), now()))",
+        "insert into backup_edge_log (subject_id, predicate, object_id, is_insert, timestamp, seq)
+         select $1::int, $2::varchar, $3::int, $4::boolean, coalesce(l.logged, now()), l.seq
+         from (select) one left join (
+            select logged, seq from (select edge_id, op, logged, seq from edge_log order by id limit 100) told
+            where edge_id = $5::int and op = $6 limit 1) l on true",
         [Subject, predicate(Predicate), Object, IsInsert, EdgeId, Operation],
         Context
     ),

@@ -19,7 +19,13 @@ run(Context) ->
     end.
 
 prune(Context) ->
-    Result = case zbackup:prune_revisions(request(Context)) of
+    case backup_site:database(Context) of
+        undefined -> ok;
+        Database -> prune(Database, Context)
+    end.
+
+prune(Database, Context) ->
+    Result = case zbackup:prune_revisions(request(Database, Context)) of
         {ok, Job} -> zbackup:await(Job);
         {error, _, _} = Error -> Error
     end,
@@ -53,18 +59,10 @@ log({error, Kind, Message}, Context) ->
         message => Message
     }).
 
-request(Context) ->
-    Options = z_db_pool:get_database_options(Context),
+request(Database, Context) ->
     Types = [z_convert:to_binary(Type) || Type <- lists:usort(m_identity:user_types(Context))],
     #{
-        database => #{
-            host => proplists:get_value(dbhost, Options),
-            port => proplists:get_value(dbport, Options),
-            user => proplists:get_value(dbuser, Options),
-            password => proplists:get_value(dbpassword, Options),
-            dbname => proplists:get_value(dbdatabase, Options),
-            schema => proplists:get_value(dbschema, Options)
-        },
+        database => Database,
         revisions => #{
             revision_retention_months => min(?LONGEST_MONTHS, backup_config:retention_months(Context)),
             user_revision_retention_days => min(?LONGEST_DAYS, backup_config:user_retention_days(Context)),

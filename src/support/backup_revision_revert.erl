@@ -17,6 +17,8 @@
     | {medium, file_gone | unknown | unreadable | failed}
     %% Another page has this name now, or the category is gone.
     | {property, Name :: binary()}
+    %% Where it was in the tree of categories, content groups or user groups is not known.
+    | tree
     %% A dependent page that stays deleted.
     | {dependent, m_rsc:resource_id(), term()}.
 
@@ -47,8 +49,10 @@
 run(Id, RevisionId, Options, Context) ->
     case m_backup_revision:get_revision(RevisionId, Context) of
         {ok, #{<<"rsc_id">> := Id, <<"data">> := #{} = Props}} ->
-            case revert(Id, RevisionId, Props, #run{options = Options, seen = #{Id => true}}, Context) of
+            Run = #run{options = Options, seen = #{Id => true}},
+            case is_allowed(Id, Context) andalso revert(Id, RevisionId, Props, Run, Context) of
                 {ok, #run{problems = Problems}} -> {ok, lists:reverse(Problems)};
+                false -> {error, eacces};
                 {error, _} = Error -> Error
             end;
         {ok, #{<<"rsc_id">> := Id}} ->
@@ -60,25 +64,21 @@ run(Id, RevisionId, Options, Context) ->
     end.
 
 revert(Id, RevisionId, Props, Run, Context) ->
-    IsThere = m_rsc:exists(Id, Context),
-    case is_allowed(IsThere, Id, Context) of
-        true ->
-            %% Read first: what is done from here on is logged too.
-            Changes = [
-                Change
-             || {_, Edge} = Change <- backup_revision_replay:edges(
-                    Id, events(Id, RevisionId, Context), Run#run.options),
-                not is_decided(Id, Edge, Run)
-            ],
-            Medium = backup_revision_medium:at(Id, RevisionId, Context),
-            case content(Id, IsThere, Props, Medium, Run, Context) of
-                {ok, Run1} ->
-                    {ok, lists:foldl(fun(Change, R) -> edge(Change, R, Context) end, Run1, Changes)};
-                {error, _} = Error ->
-                    Error
-            end;
-        false ->
-            {error, eacces}
+    %% Read first: what is done from here on is logged too.
+    Events = events(Id, RevisionId, Context),
+    Changes = [
+        Change
+     || {_, Edge} = Change <- backup_revision_replay:edges(Id, [{What, Edge} || {What, Edge, _} <- Events], Run#run.options),
+        not is_decided(Id, Edge, Run)
+    ],
+    %% The first event after the moment is the one that is undone.
+    Places = maps:from_list(lists:reverse([{Edge, Place} || {deleted, Edge, Place} <- Events])),
+    Medium = backup_revision_medium:at(Id, RevisionId, Context),
+    case content(Id, m_rsc:exists(Id, Context), Props, Medium, Run, Context) of
+        {ok, Run1} ->
+            {ok, lists:foldl(fun(Change, R) -> edge(Change, Places, R, Context) end, Run1, Changes)};
+        {error, _} = Error ->
+            Error
     end.
 
 %% A medium that changes touches its page: the properties come after it. But a page that is gone must come
@@ -89,13 +89,16 @@ content(Id, false, Props, Medium, Run, Context) ->
     case update(Id, false, Props, Run, Context) of
         {ok, Run1} ->
             ok = is_back(Id, Context),
-            {ok, medium(Id, Medium, Run1, Context)};
+            {ok, medium(Id, Medium, tree(Id, Run1, Context), Context)};
         {error, _} = Error ->
             Error
     end.
 
-is_allowed(true, Id, Context) -> z_acl:rsc_editable(Id, Context);
-is_allowed(false, _Id, Context) -> z_acl:is_allowed(use, mod_backup, Context).
+is_allowed(Id, Context) ->
+    case m_rsc:exists(Id, Context) of
+        true -> z_acl:rsc_editable(Id, Context);
+        false -> z_acl:is_allowed(use, mod_backup, Context)
+    end.
 
 %% The connections between a dependent page and one that was reverted before it are as that one had them.
 is_decided(Id, {Subject, _, Object}, #run{seen = Seen}) ->
@@ -104,11 +107,11 @@ is_decided(Id, {Subject, _, Object}, #run{seen = Seen}) ->
 %% Also what Zotonic has not told yet: it is in its own log.
 events(Id, RevisionId, Context) ->
     Rows = z_db:q(
-        "select subject_id, predicate, object_id, is_insert from (
-            select subject_id, predicate, object_id, is_insert, timestamp as at, 0 as log, id
+        "select subject_id, predicate, object_id, is_insert, seq from (
+            select subject_id, predicate, object_id, is_insert, seq, timestamp as at, 0 as log, id
             from backup_edge_log where subject_id = $1 or object_id = $1
             union all
-            select subject_id, predicate, object_id, op = 'INSERT', logged, 1, id
+            select subject_id, predicate, object_id, op = 'INSERT', seq, logged, 1, id
             from edge_log where (subject_id = $1 or object_id = $1) and op in ('INSERT', 'DELETE')
          ) e
          where at > (select created from backup_revision where id = $2)
@@ -116,7 +119,7 @@ events(Id, RevisionId, Context) ->
         [Id, RevisionId],
         Context
     ),
-    [{event(IsInsert), {Subject, Predicate, Object}} || {Subject, Predicate, Object, IsInsert} <- Rows].
+    [{event(IsInsert), {Subject, Predicate, Object}, Place} || {Subject, Predicate, Object, IsInsert, Place} <- Rows].
 
 event(true) -> inserted;
 event(false) -> deleted.
@@ -124,9 +127,11 @@ event(false) -> deleted.
 %% Properties
 
 update(Id, IsThere, Props, Run, Context) ->
-    {Props1, Run1} = possible(wanted(Id, IsThere, Props, Context), Run, Context),
-    ok = make_empty(Id, IsThere, Props1, Context),
-    update_possible(Id, IsThere, Props1, Run1, Context).
+    {Props1, Run1} = possible(Id, wanted(Id, IsThere, Props, Context), Run, Context),
+    case make_empty(Id, IsThere, Props1, Context) of
+        ok -> update_possible(Id, IsThere, Props1, Run1, Context);
+        {error, _} = Error -> Error
+    end.
 
 %% An import would make it too, but as a page of another category, and while it is still remembered that there
 %% is no such page: whether the user may change it is then decided about something else.
@@ -134,14 +139,22 @@ make_empty(_Id, true, _Props, _Context) ->
     ok;
 make_empty(Id, false, Props, Context) ->
     {ok, Other} = m_category:name_to_id(other, Context),
-    _ = z_db:q(
+    case z_db:q(
         "insert into rsc (id, creator_id, is_published, category_id, content_group_id)
-         values ($1, $2, false, coalesce((select id from rsc where id = $3), $4), (select id from rsc where id = $5))",
-        [Id, z_acl:user(Context), maps:get(<<"category_id">>, Props, undefined), Other,
-         maps:get(<<"content_group_id">>, Props, undefined)],
+         values ($1, $2, false, coalesce((select id from rsc where id = $3), $4), (select id from rsc where id = $5))
+         on conflict (id) do nothing",
+        [Id, z_acl:user(Context), id(<<"category_id">>, Props), Other, id(<<"content_group_id">>, Props)],
         Context
-    ),
-    flush(Id, Context).
+    ) of
+        1 -> flush(Id, Context);
+        0 -> {error, eexist}
+    end.
+
+id(Name, Props) ->
+    case Props of
+        #{Name := Id} when is_integer(Id) -> Id;
+        _ -> undefined
+    end.
 
 flush(Id, Context) ->
     z_depcache:flush(Id, Context),
@@ -150,7 +163,7 @@ flush(Id, Context) ->
 
 update_possible(Id, IsThere, Props, Run, Context) ->
     %% As an import, the page keeps its id and its dates. The texts were escaped when they were saved.
-    case m_rsc_update:update(Id, Props, [is_import, {is_escape_texts, false}], Context) of
+    case imported(Id, Props, Context) of
         {ok, Id} ->
             ok = set_creator(Id, IsThere, Props, Context),
             {ok, Run};
@@ -169,6 +182,23 @@ update_possible(Id, IsThere, Props, Run, Context) ->
             Error
     end.
 
+%% Whatever an old revision holds, and any module makes of it: a page that was made for it goes again.
+imported(Id, Props, Context) ->
+    try
+        m_rsc_update:update(Id, Props, [is_import, {is_escape_texts, false}], Context)
+    catch
+        Class:Reason:Stack ->
+            ?LOG_ERROR(#{
+                in => zotonic_mod_backup,
+                text => <<"The properties of a page could not be reverted">>,
+                result => Class,
+                reason => Reason,
+                stack => Stack,
+                rsc_id => Id
+            }),
+            {error, failed}
+    end.
+
 %% Only an administrator can give a page to another user by an update. What is recovered belongs to whom it
 %% belonged.
 set_creator(Id, false, #{<<"creator_id">> := Creator}, Context) when is_integer(Creator) ->
@@ -178,8 +208,11 @@ set_creator(Id, false, #{<<"creator_id">> := Creator}, Context) when is_integer(
         [Id, Creator],
         Context
     ) of
-        1 -> flush(Id, Context);
-        0 -> ok
+        1 ->
+            ok = flush(Id, Context),
+            backup_revision_log:again(Id, Context);
+        0 ->
+            ok
     end;
 set_creator(_, _, _, _) ->
     ok.
@@ -207,16 +240,36 @@ is_kept(Key) -> lists:member(Key, ?KEPT).
 readable(Props) ->
     maps:map(fun(_, Value) -> readable_value(Value) end, maps:without([<<"id">>, <<"version">>], Props)).
 
-readable_value(#trans{tr = Texts}) when is_list(Texts) ->
+readable_value(#trans{tr = Texts}) when length(Texts) >= 0 ->
     #trans{tr = [{Language, Text} || {Language, Text} <- Texts, is_atom(Language)]};
 readable_value(Map) when is_map(Map) ->
     maps:map(fun(_, Value) -> readable_value(Value) end, Map);
-readable_value([Map | _] = List) when is_map(Map) ->
+readable_value([Map | _] = List) when is_map(Map), length(List) > 0 ->
     [readable_value(Item) || Item <- List];
 readable_value(Value) ->
     Value.
 
-possible(Props, Run, Context) ->
+%% What a page refers to must be there.
+possible(Id, Props, Run, Context) ->
+    users(Id, groups(Props, Run, Context), Context).
+
+%% Who changed it last is only noted.
+users(Id, {Props, Run}, Context) ->
+    IsGone = fun(Name) ->
+        case Props of
+            #{Name := Id} -> false;
+            #{Name := User} when is_integer(User) -> not m_rsc:exists(User, Context);
+            _ -> false
+        end
+    end,
+    Gone = [Name || Name <- [<<"creator_id">>, <<"modifier_id">>], IsGone(Name)],
+    Run1 = case lists:member(<<"creator_id">>, Gone) of
+        true -> problem({property, <<"creator_id">>}, Run);
+        false -> Run
+    end,
+    {maps:without(Gone, Props), Run1}.
+
+groups(Props, Run, Context) ->
     lists:foldl(
         fun({Name, Categories}, {P, R}) ->
             case P of
@@ -241,6 +294,22 @@ is_back(Id, Context) ->
         fun(Key) -> z_depcache:flush(Key, Context) end,
         [{rsc_gone, Id}, {rsc_is_gone, Id}, {rsc_gone_new_location, Id}, Id]
     ).
+
+%% Zotonic gives a page of these a place at the end of their tree; a category only when it is a new one, also
+%% while it counts the tree anew, as it does for a while after one was deleted.
+tree(Id, Run, Context) ->
+    IsCategory = m_rsc:is_a(Id, category, Context),
+    case IsCategory of
+        true ->
+            {ok, _} = m_hierarchy:append('$category', [Id], Context),
+            ok = m_category:flush(Context);
+        false ->
+            ok
+    end,
+    case IsCategory orelse m_rsc:is_a(Id, content_group, Context) orelse m_rsc:is_a(Id, acl_user_group, Context) of
+        true -> problem(tree, Run);
+        false -> Run
+    end.
 
 %% Medium
 
@@ -283,7 +352,7 @@ recover_medium(Id, Medium, Run, Context) ->
     case is_file_there(Medium, Context) of
         true ->
             ok = backup_revision_log:medium_check(Id, Context),
-            case m_media:recover_medium(Medium#{<<"id">> => Id}, Context) of
+            case recovered(Medium#{<<"id">> => Id}, Context) of
                 ok ->
                     Run;
                 {error, Reason} ->
@@ -300,6 +369,14 @@ recover_medium(Id, Medium, Run, Context) ->
             problem({medium, file_gone}, Run)
     end.
 
+%% What an old row holds may be no medium to Zotonic.
+recovered(Medium, Context) ->
+    try
+        m_media:recover_medium(Medium, Context)
+    catch
+        Class:Reason -> {error, {Class, Reason}}
+    end.
+
 is_file_there(#{<<"filename">> := File, <<"is_deletable_file">> := true}, Context) when
     is_binary(File), File =/= <<>>
 ->
@@ -312,7 +389,7 @@ is_file_there(_Medium, _Context) ->
 
 %% Connections
 
-edge({delete, {Subject, Predicate, Object} = Edge}, Run, Context) ->
+edge({delete, {Subject, Predicate, Object} = Edge}, _Places, Run, Context) ->
     case m_rsc:exists(Subject, Context) andalso m_rsc:exists(Object, Context) andalso
         m_edge:delete(Subject, Predicate, Object, Context)
     of
@@ -320,31 +397,32 @@ edge({delete, {Subject, Predicate, Object} = Edge}, Run, Context) ->
         %% Without its ends or its predicate it is not there.
         _ -> Run
     end;
-edge({insert, {Subject, Predicate, Object} = Edge}, Run, Context) ->
-    Run1 = recover_dependent(Object, Run, Context),
-    case m_rsc:exists(Subject, Context) andalso m_rsc:exists(Object, Context) of
-        true ->
-            case is_predicate(Predicate, Context) of
-                true -> insert_edge(Subject, Predicate, Object, Run1, Context);
-                false -> problem({edge, predicate, Edge}, Run1)
-            end;
-        false ->
-            problem({edge, gone, Edge}, Run1)
+edge({insert, {_, Predicate, _} = Edge}, Places, Run, Context) ->
+    case is_predicate(Predicate, Context) of
+        true -> connect(Edge, maps:get(Edge, Places), Run, Context);
+        false -> problem({edge, predicate, Edge}, Run)
     end.
 
 is_predicate(undefined, _Context) -> false;
 is_predicate(Predicate, Context) -> m_predicate:is_predicate(Predicate, Context).
 
-insert_edge(Subject, Predicate, Object, Run, Context) ->
-    case m_edge:insert(Subject, Predicate, Object, Context) of
-        {ok, _} -> Run;
-        {error, Reason} when Reason =:= eacces; element(1, Reason) =:= eacces ->
-            problem({edge, eacces, {Subject, Predicate, Object}}, Run);
-        {error, _} -> problem({edge, failed, {Subject, Predicate, Object}}, Run)
+%% Among the other connections it has the place that it had. Of what is logged by Zotonic's own module, that is
+%% not known.
+connect({Subject, Predicate, Object} = Edge, Place, Run, Context) ->
+    Run1 = recover_dependent(Object, Run, Context),
+    Options = [{seq, Place} || is_integer(Place)],
+    case m_rsc:exists(Subject, Context) andalso m_rsc:exists(Object, Context) andalso
+        m_edge:insert(Subject, Predicate, Object, Options, Context)
+    of
+        {ok, _} -> Run1;
+        false -> problem({edge, gone, Edge}, Run1);
+        {error, Reason} when Reason =:= eacces; element(1, Reason) =:= eacces -> problem({edge, eacces, Edge}, Run1);
+        {error, _} -> problem({edge, failed, Edge}, Run1)
     end.
 
 %% A page that is only there because others refer to it, and that went when they did. It comes back as it
-%% last was, with its own connections. Two that refer to each other are each tried once.
+%% last was, with its own connections. Two that refer to each other are each tried once. It belongs to the page
+%% that refers to it: who may edit that one can bring it back, when Zotonic lets the user have such a page.
 recover_dependent(Id, #run{options = Options, seen = Seen} = Run, Context) ->
     case
         lists:member(dependent, Options) andalso not maps:is_key(Id, Seen) andalso

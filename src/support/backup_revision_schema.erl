@@ -5,19 +5,14 @@
 
 -include_lib("zotonic_core/include/zotonic.hrl").
 
+%% A log of many years gets its indexes in minutes. In milliseconds.
+-define(PATIENCE, 30 * 60 * 1000).
+
 %% @doc Makes what is missing. It can be run at any time, and does nothing where all is there.
 -spec install(install | {upgrade, integer()}, z:context()) -> ok.
 install(Version, Context) ->
-    lists:foreach(fun(Statement) -> [] = z_db:q(Statement, Context) end, tables()),
-    %% A trigger cannot be made "if not exists", and only PostgreSQL 14 and newer can replace one.
-    _ = case z_db:q1(
-        "select count(*) from pg_trigger where tgname = 'backup_medium_log_delete_trigger'"
-        " and tgrelid = 'medium'::regclass",
-        Context
-    ) of
-        0 -> [] = z_db:q(trigger(), Context);
-        _ -> ok
-    end,
+    lists:foreach(fun(Statement) -> [] = z_db:q(Statement, [], Context, ?PATIENCE) end, tables()),
+    lists:foreach(fun(Trigger) -> ok = trigger(Trigger, Context) end, triggers()),
     ok = upgrade(Version, Context),
     _ = z_db:flush(Context),
     ok.
@@ -46,8 +41,11 @@ tables() ->
             predicate varchar(300),
             object_id integer not null,
             is_insert boolean not null default true,
-            timestamp timestamptz not null default current_timestamp
+            timestamp timestamptz not null default current_timestamp,
+            seq integer
         )",
+        %% Zotonic's own module has none.
+        "alter table backup_edge_log add column if not exists seq integer",
         "create index if not exists backup_edge_log_subject_id_created_key"
         " on backup_edge_log (subject_id, timestamp)",
         "create index if not exists backup_edge_log_object_id_created_key"
@@ -66,12 +64,42 @@ tables() ->
             update backup_medium_log set medium_deleted = now()
             where rsc_id = old.id and medium_deleted is null;
             return null;
+        end $$ language plpgsql",
+        %% A connection that gets another predicate. Zotonic tells of it without the one that it had.
+        "create or replace function backup_edge_log_update() returns trigger as $$
+        begin
+            insert into backup_edge_log (subject_id, predicate, object_id, is_insert, seq) values
+                (old.subject_id, (select name from rsc where id = old.predicate_id), old.object_id, false, old.seq),
+                (new.subject_id, (select name from rsc where id = new.predicate_id), new.object_id, true, new.seq);
+            return null;
         end $$ language plpgsql"
     ].
 
-trigger() ->
-    "create trigger backup_medium_log_delete_trigger after delete on medium"
-    " for each row execute procedure backup_medium_log_delete()".
+triggers() ->
+    [
+        {"backup_medium_log_delete_trigger", "medium", "after delete", "", "backup_medium_log_delete"},
+        {"backup_edge_log_update_trigger", "edge", "after update of subject_id, predicate_id, object_id",
+            "when ((old.subject_id, old.predicate_id, old.object_id)"
+            " is distinct from (new.subject_id, new.predicate_id, new.object_id))",
+            "backup_edge_log_update"}
+    ].
+
+%% A trigger cannot be made "if not exists", and only PostgreSQL 14 and newer can replace one.
+trigger({Name, Table, Event, Condition, Function}, Context) ->
+    case z_db:q1(
+        "select count(*) from pg_trigger where tgname = '" ++ Name ++ "' and tgrelid = '" ++ Table ++ "'::regclass",
+        Context
+    ) of
+        0 ->
+            [] = z_db:q(
+                "create trigger " ++ Name ++ " " ++ Event ++ " on " ++ Table ++ " for each row " ++ Condition ++
+                    " execute procedure " ++ Function ++ "()",
+                Context
+            ),
+            ok;
+        _ ->
+            ok
+    end.
 
 %% Before version 4 a deletion was not a revision, and Zotonic's own module gave it the time at which it was
 %% noted down, not the time of the deletion: some of the connections that went with the page could be gone
@@ -87,12 +115,16 @@ upgrade({upgrade, _}, Context) ->
             select id from backup_revision l where l.rsc_id = g.id order by l.created desc, l.id desc limit 1)
          where not exists (select from backup_revision d where d.rsc_id = g.id and d.type = 'D')
            and not exists (select from rsc where rsc.id = g.id)",
-        Context
+        [],
+        Context,
+        ?PATIENCE
     ),
     _ = z_db:q(
         "update backup_revision r set created = g.modified from rsc_gone g
          where r.type = 'D' and r.rsc_id = g.id
            and g.modified < r.created and g.modified > r.created - interval '1 minute'",
-        Context
+        [],
+        Context,
+        ?PATIENCE
     ),
     ok.

@@ -1,6 +1,7 @@
 %% @doc Reads Erlang terms that were stored long ago, or that come from outside.
 %%
-%% No new atoms, no functions, processes, ports or references, and no more bytes than there may be. An atom
+%% No new atoms, no functions, processes, ports or references, and no more bytes than there may be. Nothing
+%% either that takes hours to be shown: numbers of thousands of digits, or lists in lists without end. An atom
 %% that this node does not know, as the name of a property that nothing uses any more, is read as a binary:
 %% the rest of the term is as good as it was.
 -module(backup_revision_term).
@@ -9,6 +10,10 @@
 
 %% Of a stored term, uncompressed.
 -define(LARGEST, 256 * 1024 * 1024).
+%% Bytes of an integer: to write one in decimals takes the square of its length.
+-define(LARGEST_INTEGER, 512).
+%% Of what is in each other. The blocks and menus of a page are not as deep.
+-define(DEEPEST, 100).
 
 %% @equiv decode(Data, 268435456)
 -spec decode(term()) -> {ok, term()} | {error, unreadable}.
@@ -65,10 +70,15 @@ value(Map) when is_map(Map) ->
 value([_ | _] = List) ->
     case is_proplist(List) of
         true -> to_map(List);
-        false when length(List) > 0 -> [value(Item) || Item <- List]
+        false -> values(List)
     end;
 value(Value) ->
     Value.
+
+%% An improper list stays one.
+values([Item | Rest]) -> [value(Item) | values(Rest)];
+values([]) -> [];
+values(Rest) -> value(Rest).
 
 %% Only pairs whose first is a name: a list of names alone is a list of languages or categories.
 is_proplist([{Key, _} | Rest]) when is_atom(Key); is_binary(Key) ->
@@ -118,22 +128,25 @@ read_all(Data) ->
         {Term, Size} -> plain(Term);
         {_, _} -> throw(unreadable)
     catch
-        error:badarg ->
+        %% Also where a number is larger than this node can have.
+        error:_ ->
             case read(Data) of
-                {Term, <<>>} -> Term;
+                {Term, <<>>} -> plain(Term);
                 _ -> throw(unreadable)
             end
     end.
 
 %% `safe' lets functions and processes pass.
 plain(Term) ->
-    is_plain(Term) orelse throw(unreadable),
+    is_plain(Term, ?DEEPEST, 1 bsl (8 * ?LARGEST_INTEGER)) orelse throw(unreadable),
     Term.
 
-is_plain([Head | Tail]) -> is_plain(Head) andalso is_plain(Tail);
-is_plain(Tuple) when is_tuple(Tuple) -> is_plain(tuple_to_list(Tuple));
-is_plain(Map) when is_map(Map) -> is_plain(maps:to_list(Map));
-is_plain(Term) -> is_atom(Term) orelse is_number(Term) orelse is_binary(Term) orelse Term =:= [].
+is_plain(_, 0, _) -> false;
+is_plain([Head | Tail], Depth, Most) -> is_plain(Head, Depth - 1, Most) andalso is_plain(Tail, Depth, Most);
+is_plain(Tuple, Depth, Most) when is_tuple(Tuple) -> is_plain(tuple_to_list(Tuple), Depth, Most);
+is_plain(Map, Depth, Most) when is_map(Map) -> is_plain(maps:to_list(Map), Depth, Most);
+is_plain(Term, _, Most) when is_integer(Term) -> Term < Most andalso Term > -Most;
+is_plain(Term, _, _) -> is_atom(Term) orelse is_float(Term) orelse is_binary(Term) orelse Term =:= [].
 
 read(<<97, Number, Rest/binary>>) -> {Number, Rest};
 read(<<98, Number:32/signed, Rest/binary>>) -> {Number, Rest};
@@ -153,7 +166,8 @@ read(<<108, Size:32, Rest/binary>>) ->
     {lists:reverse(Items, Tail), Rest2};
 read(<<109, Size:32, Bytes:Size/binary, Rest/binary>>) -> {Bytes, Rest};
 read(<<110, Size, Sign, Digits:Size/binary, Rest/binary>>) -> {big(Sign, Digits), Rest};
-read(<<111, Size:32, Sign, Digits:Size/binary, Rest/binary>>) -> {big(Sign, Digits), Rest};
+read(<<111, Size:32, Sign, Digits:Size/binary, Rest/binary>>) when Size =< ?LARGEST_INTEGER ->
+    {big(Sign, Digits), Rest};
 read(<<116, Size:32, Rest/binary>>) ->
     {Items, Rest1} = items(Size * 2, Rest, []),
     {maps:from_list(pairs(Items)), Rest1};

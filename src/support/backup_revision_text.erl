@@ -8,12 +8,17 @@
 %% @doc A stored text. Zotonic escapes texts before it stores them, but an old revision or a file from
 %% elsewhere may hold anything.
 -spec html(term(), z:context()) -> binary().
-html(Text, Context) ->
-    case z_trans:lookup_fallback(Text, Context) of
-        Binary when is_binary(Binary) ->
-            backup_revision_diff:escape(backup_revision_diff:text(Binary, Context));
-        _ -> <<>>
-    end.
+html(Text, Context) when is_binary(Text) ->
+    backup_revision_diff:escape(backup_revision_diff:text(Text, Context));
+html(#trans{tr = Texts}, Context) when length(Texts) > 0 ->
+    case [Pair || {Language, Text} = Pair <- Texts, is_atom(Language), is_binary(Text)] of
+        [] -> <<>>;
+        Known -> html(z_trans:lookup_fallback(#trans{tr = Known}, Context), Context)
+    end;
+html(Text, Context) when length(Text) > 0 ->
+    html(backup_revision_diff:text(Text, Context), Context);
+html(_, _Context) ->
+    <<>>.
 
 %% @doc What could not be brought back, and why.
 -spec problem(backup_revision_revert:problem(), z:context()) -> binary().
@@ -38,6 +43,10 @@ problem({property, <<"content_group_id">>}, Context) ->
     ?__("The content group of the page does not exist anymore.", Context);
 problem({property, <<"query">>}, Context) ->
     ?__("The query of the page is not valid anymore.", Context);
+problem({property, <<"creator_id">>}, Context) ->
+    ?__("The user who made the page does not exist anymore.", Context);
+problem(tree, Context) ->
+    ?__("The place of the page in its tree is not known: it is at the end.", Context);
 problem({property, Name}, Context) ->
     join([?__("Another page now has the same value for:", Context), backup_revision_diff:escape(Name)]);
 problem({dependent, Id, Reason}, Context) ->
@@ -66,6 +75,9 @@ join(Words) ->
 %% @doc Why nothing was done.
 -spec reason(term(), z:context()) -> binary().
 reason(eacces, Context) -> ?__("You are not allowed to do this.", Context);
+reason(eexist, Context) -> ?__("Somebody else is recovering this page.", Context);
+reason(own_json, Context) ->
+    ?__("This .json file is from this site, and only other sites can take it in: use the .bert file.", Context);
 reason(enoent, Context) -> ?__("This revision has been deleted.", Context);
 reason(unreadable, Context) -> ?__("The contents of this revision cannot be read.", Context);
 reason(badarg, Context) -> ?__("This is not a backup file of a page, or it is damaged.", Context);

@@ -1,7 +1,7 @@
 %% @doc Takes in a page that was saved to a file, as `.bert' (what mod_export makes) or `.json'.
 -module(backup_rsc_upload).
 
--export([upload/2]).
+-export([upload/2, largest/0]).
 
 -include_lib("zotonic_core/include/zotonic.hrl").
 
@@ -13,6 +13,11 @@
     <<"modified">>, <<"modifier_id">>, <<"page_url">>, <<"page_url_abs">>, <<"props">>
 ]).
 
+%% @doc So many bytes a file has at most.
+-spec largest() -> pos_integer().
+largest() ->
+    ?LARGEST.
+
 %% @doc Replaces the page with the contents of the file; without an id, makes a new page. `badarg' when it is
 %% no such file.
 -spec upload(#rsc_upload{}, z:context()) -> {ok, m_rsc:resource_id()} | {error, term()}.
@@ -23,6 +28,7 @@ upload(#rsc_upload{id = Id, format = bert, data = Data}, Context) ->
     end;
 upload(#rsc_upload{id = Id, format = json, data = Data}, Context) ->
     case json(Data) of
+        {ok, #{<<"status">> := <<"ok">>, <<"result">> := #{} = Json}} -> import(Id, Json, Context);
         {ok, Json} -> import(Id, Json, Context);
         error -> {error, badarg}
     end;
@@ -113,10 +119,21 @@ json(Data) when is_binary(Data), byte_size(Data) =< ?LARGEST ->
 json(_) ->
     error.
 
+%% Of what this site exported itself, Zotonic's import does nothing and says that it went well.
 import(Id, Json, Context) ->
+    Site = z_context:site(Context),
+    case is_binary(maps:get(<<"uri">>, Json, undefined)) andalso z_sites_dispatcher:get_site_for_url(maps:get(<<"uri">>, Json)) of
+        {ok, Site} -> {error, own_json};
+        _ -> import_other(Id, contents(Id, Json), Context)
+    end.
+
+%% A page that is there keeps its medium.
+contents(undefined, Json) -> Json;
+contents(_Id, Json) -> maps:without([<<"medium">>, <<"medium_url">>], Json).
+
+import_other(Id, Json, Context) ->
     case m_rsc_import:import(Id, Json, [is_authoritative], Context) of
         {ok, {Imported, _}} when Id =:= undefined; Imported =:= Id -> {ok, Imported};
-        %% A file of this site itself names another page.
         {ok, _} -> {error, badarg};
         {error, status} -> {error, badarg};
         {error, _} = Error -> Error

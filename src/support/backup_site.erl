@@ -1,7 +1,7 @@
 %% @doc What a site is and where its things are, as a request to {@link zbackup}.
 -module(backup_site).
 
--export([request/2, restorable/1, store/1, dir/1, includes_media/1, schedule/1, has_database/1]).
+-export([request/2, restorable/1, store/1, dir/1, includes_media/1, schedule/1, has_database/1, database/1]).
 
 -include_lib("zotonic_core/include/zotonic.hrl").
 
@@ -119,7 +119,8 @@ security_dir(Site) ->
             undefined
     end.
 
-%% A site can be without one.
+%% @doc Where the database of the site is. A site can be without one.
+-spec database(z:context()) -> map() | undefined.
 database(Context) ->
     Options = z_db_pool:get_database_options(Context),
     case proplists:get_value(dbdatabase, Options) of

@@ -198,6 +198,8 @@ impl Command {
     pub(crate) fn config(&self) -> Option<&Path> {
         match self {
             Self::Backup { config, .. }
+            | Self::Push { config, .. }
+            | Self::Pull { config, .. }
             | Self::PruneRevisions { config, .. }
             | Self::Restore { config, .. } => Some(config),
             Self::List { from, .. } | Self::Verify { from, .. } => from.config.as_deref(),

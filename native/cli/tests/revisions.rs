@@ -67,4 +67,9 @@ fn what_cannot_be_pruned_says_why() {
     site.run("prune-revisions")
         .expect(1, &["public", "no table backup_revision"])
         .without(&[&server.password]);
+    // The connection is as safe as it is asked to be: this server has no TLS.
+    site.env.push(("PGSSLMODE".into(), "require".into()));
+    site.run("prune-revisions")
+        .expect(1, &["does not support SSL"])
+        .without(&[&server.password]);
 }

@@ -3,24 +3,26 @@
 //! A site works on while this runs. So a table is walked along its primary key, and each step deletes
 //! what is due of the next few rows in a transaction of its own.
 
+use crate::database::Trust;
+use crate::database::session::{Session, Stopped, identifier, literal};
 use crate::error::{Error, Result};
 use crate::progress::Monitor;
 use crate::site::Database;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
-use postgres::{Client, NoTls};
 use serde::{Deserialize, Serialize};
-use std::error::Error as _;
 use std::thread;
 use std::time::{Duration, Instant};
 
+const FAILED: &str = "not all revisions that are due could be deleted";
 /// Rows that one transaction looks at. All that is locked, and for how long, follows from it.
-const STEP: i64 = 1000;
+const STEP: u32 = 1000;
+/// The same where nothing is locked, because it only counts.
+const COUNT_STEP: u32 = 100_000;
 /// What another transaction may make a step wait for: rows that it holds are skipped.
 const LOCK_TIMEOUT: &str = "10s";
 /// After a step as much time passes as it took, but not more than this.
 const LONGEST_REST: Duration = Duration::from_millis(200);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Zotonic keeps an identity of this type for whoever can log in with a password.
 const USER_TYPE: &str = "username_pw";
 
@@ -152,19 +154,28 @@ impl Rule {
         }
     }
 
-    /// Which rows `t` are due. `$3` is the list of the types of identities that make a user.
+    /// Which rows `t` are due.
     ///
     /// A user's identities go with the user. That a page which is gone was a user's is then known from
     /// `is_personal_data`.
-    fn condition(self, before: Timestamp) -> String {
+    fn condition(self, before: Timestamp, retention: &Retention) -> String {
         const WAS_USER: &str = "NOT EXISTS (SELECT FROM rsc r WHERE r.id = t.rsc_id) AND EXISTS ( \
              SELECT FROM rsc_gone g WHERE g.id = t.rsc_id AND g.is_personal_data";
         match self {
             Self::Revisions => format!("t.created < '{before}'"),
-            Self::UserRevisions => format!(
-                "t.created < '{before}' AND (EXISTS ( \
-                 SELECT FROM identity i WHERE i.rsc_id = t.rsc_id AND i.type = ANY($3)) OR {WAS_USER}))"
-            ),
+            Self::UserRevisions => {
+                let types: Vec<_> = retention
+                    .user_types
+                    .iter()
+                    .map(|kind| literal(kind))
+                    .collect();
+                format!(
+                    "t.created < '{before}' AND (EXISTS ( \
+                     SELECT FROM identity i WHERE i.rsc_id = t.rsc_id AND i.type = ANY(ARRAY[{}]::text[])) \
+                     OR {WAS_USER}))",
+                    types.join(", ")
+                )
+            }
             Self::DeletedUsers => format!("{WAS_USER} AND g.modified <= '{before}')"),
             Self::MediumLog => format!("t.medium_deleted < '{before}'"),
             Self::EdgeLog => format!("t.timestamp < '{before}'"),
@@ -244,36 +255,36 @@ pub fn prune(
     options: Options,
     monitor: &Monitor,
 ) -> Result<Pruned> {
-    let mut client = connect(database)?;
+    let mut session = connect(database, monitor)?;
     let now = match options.now {
         Some(now) => now,
-        None => clock(&mut client).map_err(|error| failed(&error))?,
+        None => match clock(&mut session) {
+            Ok(now) => now,
+            Err(stopped) => return Err(session.why(stopped)),
+        },
     };
+    let mut open = Some(session);
     let mut rules = Vec::new();
     for rule in Rule::ALL {
         let before = rule.before(retention, now)?;
-        let mut condition = rule.condition(before);
+        let mut condition = rule.condition(before, retention);
         if options.dry_run {
             // What an earlier rule would have deleted is not there any more.
             for earlier in Rule::ALL.iter().take_while(|earlier| **earlier != rule) {
                 if earlier.table() == rule.table() {
-                    let gone = earlier.condition(earlier.before(retention, now)?);
+                    let before = earlier.before(retention, now)?;
+                    let gone = earlier.condition(before, retention);
                     condition += &format!(" AND NOT ({gone})");
                 }
             }
         }
+        let walk = Walk {
+            table: rule.table(),
+            condition,
+            dry_run: options.dry_run,
+        };
         let mut deleted = 0;
-        let result = reconnect(database, &mut client).and_then(|client| {
-            let mut walk = Walk {
-                client,
-                table: rule.table(),
-                condition: &condition,
-                types: &retention.user_types,
-                dry_run: options.dry_run,
-            };
-            walk.run(&mut deleted, monitor)
-        });
-        let problem = match result {
+        let problem = match walk.run(&mut open, database, &mut deleted, monitor) {
             Ok(()) => None,
             Err(Error::Cancelled) => return Err(Error::Cancelled),
             Err(error) => Some(error.to_string()),
@@ -292,139 +303,109 @@ pub fn prune(
 }
 
 /// One rule on its way along a table.
-struct Walk<'a> {
-    client: &'a mut Client,
+struct Walk {
     table: &'static str,
-    condition: &'a str,
-    types: &'a [String],
+    condition: String,
     dry_run: bool,
 }
 
-impl Walk<'_> {
-    fn run(&mut self, deleted: &mut u64, monitor: &Monitor) -> Result<()> {
-        let table = self.table;
-        let ahead = format!(
-            "SELECT max(id) FROM (SELECT id FROM {table} WHERE id > $1 ORDER BY id LIMIT {STEP}) ahead"
-        );
-        // `$3` is in every statement, so that all have the same parameters.
-        let due = format!(
-            "FROM {table} t WHERE t.id > $1 AND t.id <= $2 AND $3::text[] IS NOT NULL AND ({})",
-            self.condition
-        );
-        let step = if self.dry_run {
-            format!("SELECT count(*) {due}")
-        } else {
-            // What somebody else holds is left for tomorrow.
-            format!(
-                "WITH gone AS (DELETE FROM {table} WHERE ctid = ANY(ARRAY( \
-                 SELECT t.ctid {due} FOR UPDATE OF t SKIP LOCKED)) RETURNING 1) \
-                 SELECT count(*) FROM gone"
-            )
+impl Walk {
+    /// `psql` ends at an error: the next rule has one of its own.
+    fn run<'a>(
+        &self,
+        open: &mut Option<Session<'a>>,
+        database: &'a Database,
+        deleted: &mut u64,
+        monitor: &'a Monitor,
+    ) -> Result<()> {
+        let mut session = match open.take() {
+            Some(session) => session,
+            None => connect(database, monitor)?,
         };
-        let mut work = || -> Result<(), postgres::Error> {
-            let ahead = self.client.prepare(&ahead)?;
-            let step = self.client.prepare(&step)?;
-            let mut from = i64::MIN;
-            while let Some(to) = self
-                .client
-                .query_one(&ahead, &[&from])?
-                .try_get::<_, Option<i64>>(0)?
-            {
-                if monitor.check().is_err() {
-                    return Ok(());
-                }
-                let began = Instant::now();
-                let row = self.client.query_one(&step, &[&from, &to, &self.types])?;
-                *deleted += row.try_get::<_, i64>(0)?.unsigned_abs();
-                from = to;
+        match self.steps(&mut session, deleted, monitor) {
+            Ok(()) => {
+                *open = Some(session);
+                Ok(())
+            }
+            Err(stopped) => Err(session.why(stopped)),
+        }
+    }
+
+    fn steps(
+        &self,
+        session: &mut Session<'_>,
+        deleted: &mut u64,
+        monitor: &Monitor,
+    ) -> Result<(), Stopped> {
+        let mut from = i64::MIN;
+        while let Some(to) = self.ahead(session, from)? {
+            monitor.check()?;
+            let began = Instant::now();
+            *deleted += self.step(session, from, to)?;
+            from = to;
+            if !self.dry_run {
                 // The site goes first: half of the time is its own.
                 thread::sleep(began.elapsed().min(LONGEST_REST));
             }
-            Ok(())
-        };
-        work().map_err(|error| failed(&error))?;
-        monitor.check()
+        }
+        Ok(())
+    }
+
+    /// The last of the next few rows.
+    fn ahead(&self, session: &mut Session<'_>, from: i64) -> Result<Option<i64>, Stopped> {
+        let table = self.table;
+        let step = if self.dry_run { COUNT_STEP } else { STEP };
+        session.ask(&format!(
+            "SELECT to_json(max(id)) FROM (SELECT id FROM {table} WHERE id > '{from}' \
+             ORDER BY id LIMIT {step}) ahead"
+        ))
+    }
+
+    fn step(&self, session: &mut Session<'_>, from: i64, to: i64) -> Result<u64, Stopped> {
+        let Self {
+            table, condition, ..
+        } = self;
+        let due =
+            format!("FROM {table} t WHERE t.id > '{from}' AND t.id <= '{to}' AND ({condition})");
+        if self.dry_run {
+            return session.ask(&format!("SELECT to_json(count(*)) {due}"));
+        }
+        // What somebody else holds is left for tomorrow.
+        session.ask_with(
+            &format!(
+                "WITH gone AS (DELETE FROM {table} WHERE ctid = ANY(ARRAY( \
+                 SELECT t.ctid {due} FOR UPDATE OF t SKIP LOCKED)) RETURNING 1)"
+            ),
+            "SELECT to_json(count(*)) FROM gone",
+        )
     }
 }
 
-fn connect(database: &Database) -> Result<Client> {
-    let Database {
-        host,
-        port,
-        user,
-        password,
-        dbname,
-        schema,
-        ..
-    } = database;
-    let mut config = postgres::Config::new();
-    config
-        .host(host)
-        .port(*port)
-        .user(user)
-        .dbname(dbname)
-        .application_name("zbackup")
-        .connect_timeout(CONNECT_TIMEOUT);
-    if let Some(password) = password {
-        config.password(password.expose());
-    }
-    let mut client = config.connect(NoTls).map_err(|error| {
-        Error::Database(format!(
-            "the database {dbname} at {host}:{port} cannot be reached: {}",
-            words(&error)
-        ))
-    })?;
-    prepare(&mut client, schema).map_err(|error| failed(&error))?;
-    let found = client
-        .query_one("SELECT to_regclass('backup_revision') IS NOT NULL", &[])
-        .and_then(|row| row.try_get(0))
-        .map_err(|error| failed(&error))?;
-    if found {
-        Ok(client)
-    } else {
-        Err(Error::Database(format!(
+fn connect<'a>(database: &'a Database, monitor: &'a Monitor) -> Result<Session<'a>> {
+    let Database { dbname, schema, .. } = database;
+    let mut session = Session::start(database, FAILED, Trust::Authenticated, monitor)?;
+    match prepare(&mut session, schema) {
+        Ok(true) => Ok(session),
+        Ok(false) => Err(Error::Database(format!(
             "the schema {schema} of the database {dbname} has no revisions (no table backup_revision): it \
              should be that of a Zotonic site with mod_backup"
-        )))
+        ))),
+        Err(stopped) => Err(session.why(stopped)),
     }
 }
 
-fn prepare(client: &mut Client, schema: &str) -> Result<(), postgres::Error> {
-    // Moments are compared as they are; the time zone is for what is written without one.
-    client.execute(
-        "SELECT set_config('search_path', quote_ident($1), false), set_config('timezone', 'UTC', false), \
-         set_config('lock_timeout', $2, false)",
-        &[&schema, &LOCK_TIMEOUT],
-    )?;
-    Ok(())
+/// Gives whether there are revisions.
+fn prepare(session: &mut Session<'_>, schema: &str) -> Result<bool, Stopped> {
+    let schema = identifier(schema);
+    session.run(&format!(
+        "SET search_path TO {schema}; SET lock_timeout TO '{LOCK_TIMEOUT}'"
+    ))?;
+    session.ask("to_json(to_regclass('backup_revision') IS NOT NULL)")
 }
 
-/// A rule that failed may have lost the connection.
-fn reconnect<'a>(database: &Database, client: &'a mut Client) -> Result<&'a mut Client> {
-    if client.is_closed() {
-        *client = connect(database)?;
-    }
-    Ok(client)
-}
-
-fn clock(client: &mut Client) -> Result<Timestamp, postgres::Error> {
-    let row = client.query_one("SELECT (extract(epoch FROM now()) * 1000000)::bigint", &[])?;
-    let microseconds: i64 = row.try_get(0)?;
+fn clock(session: &mut Session<'_>) -> Result<Timestamp, Stopped> {
+    let microseconds = session.ask("to_json((extract(epoch FROM now()) * 1000000)::bigint)")?;
     Ok(Timestamp::from_microsecond(microseconds).unwrap_or(Timestamp::UNIX_EPOCH))
-}
-
-fn failed(error: &postgres::Error) -> Error {
-    Error::Database(format!("the database refused: {}", words(error)))
-}
-
-/// What the server says, or else what is between it and us.
-fn words(error: &postgres::Error) -> String {
-    if let Some(said) = error.as_db_error() {
-        return said.message().to_owned();
-    }
-    error
-        .source()
-        .map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 #[cfg(test)]

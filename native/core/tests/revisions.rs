@@ -2,10 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod common;
+
+use common::postgres::{Db, Talk, variable};
 use jiff::{Timestamp, ToSpan};
-use postgres::{Client, NoTls};
-use std::fmt::Write;
-use std::sync::atomic::{AtomicU32, Ordering};
 use zbackup_core::error::{Error, ErrorKind};
 use zbackup_core::progress::{Cancel, Monitor, NoProgress};
 use zbackup_core::revisions::{Options, Pruned, Retention, Rule, prune};
@@ -30,54 +30,34 @@ const TABLES: &str = "
     CREATE TABLE backup_medium_log (id bigserial PRIMARY KEY, note text, medium_deleted timestamptz);
 ";
 
-/// A schema of its own, with a name that must be quoted.
+/// A schema with a name that must be quoted.
+const SCHEMA: &str = "The \"one\" site";
+
 struct Log {
-    client: Client,
+    db: Db,
+    talk: Talk,
     database: Database,
 }
 
 impl Log {
     fn new() -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let variable = |name: &str| {
-            std::env::var(name).unwrap_or_else(|_| panic!("run this through scripts/with-postgres"))
-        };
-        let schema = format!(
-            "The \"{}\" site {}",
-            std::process::id(),
-            NUMBER.fetch_add(1, Ordering::Relaxed)
-        );
-        let mut text = String::new();
-        for (name, value) in [
-            ("host", variable("PGHOST")),
-            ("user", variable("PGUSER")),
-            ("password", variable("PGPASSWORD")),
-            ("dbname", variable("PGDATABASE")),
-            ("schema", schema.clone()),
-        ] {
-            writeln!(text, "{name} = '{value}'").unwrap();
-        }
-        writeln!(text, "port = {}", variable("PGPORT")).unwrap();
-        let database: Database = toml::from_str(&text).unwrap();
-        let mut client = postgres::Config::new()
-            .host(&database.host)
-            .port(database.port)
-            .user(&database.user)
-            .password(variable("PGPASSWORD"))
-            .dbname(&database.dbname)
-            .connect(NoTls)
-            .unwrap();
-        let quoted = schema.replace('"', "\"\"");
-        client
-            .batch_execute(&format!(
-                "CREATE SCHEMA \"{quoted}\"; SET search_path TO \"{quoted}\"; {TABLES}"
-            ))
-            .unwrap();
-        Self { client, database }
+        let db = Db::new();
+        let mut talk = db.session();
+        let quoted = quoted();
+        talk.run(&format!(
+            "CREATE SCHEMA {quoted}; SET search_path TO {quoted}; {TABLES}"
+        ));
+        let database = db.settings(SCHEMA);
+        Self { db, talk, database }
     }
 
     fn sql(&mut self, sql: &str) {
-        self.client.batch_execute(sql).unwrap();
+        self.talk.run(sql);
+    }
+
+    fn ask(&self, sql: &str) -> String {
+        self.db
+            .sql(&format!("SET search_path TO {}; {sql}", quoted()))
     }
 
     fn revision(&mut self, rsc: i32, note: &str, created: &str) {
@@ -86,20 +66,14 @@ impl Log {
         ));
     }
 
-    fn notes(&mut self, table: &str) -> Vec<String> {
-        let rows = self
-            .client
-            .query(&format!("SELECT note FROM {table} ORDER BY id"), &[])
-            .unwrap();
-        rows.iter().map(|row| row.get(0)).collect()
+    fn notes(&self, table: &str) -> Vec<String> {
+        let notes = self.ask(&format!("SELECT note FROM {table} ORDER BY id"));
+        notes.lines().map(str::to_owned).collect()
     }
 
-    fn count(&mut self, table: &str) -> i64 {
-        let row = self
-            .client
-            .query_one(&format!("SELECT count(*) FROM {table}"), &[])
-            .unwrap();
-        row.get(0)
+    fn count(&self, table: &str) -> i64 {
+        let count = self.ask(&format!("SELECT count(*) FROM {table}"));
+        count.parse().unwrap()
     }
 
     fn prune_at(&self, retention: &Retention, now: &str, dry_run: bool) -> Pruned {
@@ -113,6 +87,10 @@ impl Log {
     fn prune(&self) -> Pruned {
         self.prune_at(&Retention::default(), NOW, false)
     }
+}
+
+fn quoted() -> String {
+    format!("\"{}\"", SCHEMA.replace('"', "\"\""))
 }
 
 fn deleted(pruned: &Pruned) -> Vec<u64> {
@@ -243,6 +221,22 @@ fn settings_are_followed() {
 }
 
 #[test]
+fn types_of_users_are_texts() {
+    let mut log = Log::new();
+    log.sql(
+        "INSERT INTO rsc VALUES (1); INSERT INTO identity (rsc_id, type) VALUES (1, 'a'';b'), (1, E'\\\\')",
+    );
+    log.revision(1, "old", "2026-01-01");
+    for types in ["[]", "[\"a';b\"]"] {
+        let retention: Retention =
+            toml::from_str(&format!("user_identity_types = {types}")).unwrap();
+        let pruned = log.prune_at(&retention, NOW, false);
+        assert!(pruned.is_complete(), "{pruned:?}");
+        assert_eq!(deleted(&pruned)[1], u64::from(types != "[]"));
+    }
+}
+
+#[test]
 fn more_than_one_step_is_pruned_and_holes_are_passed() {
     let mut log = Log::new();
     log.sql(
@@ -338,15 +332,20 @@ fn errors_say_what_is_wrong() {
     };
     let said = fails(&nobody);
     assert!(
-        said.contains("nobody at all") && said.contains("cannot be reached"),
+        said.contains("nobody at all") && said.contains("refuses the user"),
         "{said}"
     );
-    assert!(!said.contains(&std::env::var("PGPASSWORD").unwrap()));
+    assert!(!said.contains(&variable("PGPASSWORD")));
     let down = Database {
         port: 1,
         ..log.database.clone()
     };
     assert!(fails(&down).contains(":1 cannot be reached"));
+    let without = Database {
+        psql: Some("/no/such/psql".into()),
+        ..log.database.clone()
+    };
+    assert!(fails(&without).contains("install PostgreSQL's client"));
 }
 
 #[test]

@@ -50,11 +50,7 @@ pub fn fate(database: &Database, transaction: &TransactionId, monitor: &Monitor)
         Err(Stopped::Error(Error::Database(reason))) => {
             Err(Error::Database(format!("{FAILED}: {reason}")))
         }
-        Err(Stopped::Error(error)) => Err(error),
-        Err(Stopped::Ended) => {
-            let ended = session.end()?;
-            Err(session.program().failure(&ended))
-        }
+        Err(stopped) => Err(session.why(stopped)),
     }
 }
 

@@ -5,7 +5,7 @@ mod dump;
 mod fate;
 mod load;
 mod script;
-mod session;
+pub(crate) mod session;
 mod statement;
 mod token;
 

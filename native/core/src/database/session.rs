@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 /// Why the work with `psql` stopped.
 #[derive(Debug)]
-pub(super) enum Stopped {
+pub(crate) enum Stopped {
     /// For a reason of ours.
     Error(Error),
     /// `psql` has ended, and said why.
@@ -36,7 +36,7 @@ impl From<Refused> for Stopped {
 }
 
 /// `psql`, connected. Dropping it kills it, and the server undoes what was not committed.
-pub(super) struct Session<'a> {
+pub(crate) struct Session<'a> {
     program: Program<'a>,
     running: Option<Running>,
     input: Option<PipeWriter>,
@@ -59,7 +59,7 @@ const LONGEST: u64 = 16 << 20;
 impl<'a> Session<'a> {
     /// Connects. No commands for `psql` itself are possible in what is sent after this; where `psql` is
     /// too old for that, only what can be trusted may be sent.
-    pub(super) fn start(
+    pub(crate) fn start(
         database: &'a Database,
         failed: &'static str,
         trust: Trust,
@@ -146,11 +146,7 @@ impl<'a> Session<'a> {
             .and_then(|()| self.sync());
         match prepared {
             Ok(()) => Ok(self),
-            Err(Stopped::Error(error)) => Err(error),
-            Err(Stopped::Ended) => {
-                let ended = self.end()?;
-                Err(self.program.failure(&ended))
-            }
+            Err(stopped) => Err(self.why(stopped)),
         }
     }
 
@@ -183,7 +179,7 @@ impl<'a> Session<'a> {
     }
 
     /// Sends a statement, and waits until it is done.
-    pub(super) fn run(&mut self, statement: &str) -> Result<(), Stopped> {
+    pub(crate) fn run(&mut self, statement: &str) -> Result<(), Stopped> {
         self.send(&format!("{statement};"))?;
         self.sync()
     }
@@ -194,9 +190,18 @@ impl<'a> Session<'a> {
     }
 
     /// Asks for a value as JSON.
-    pub(super) fn ask<T: DeserializeOwned>(&mut self, json: &str) -> Result<T, Stopped> {
+    pub(crate) fn ask<T: DeserializeOwned>(&mut self, json: &str) -> Result<T, Stopped> {
+        self.ask_with("", json)
+    }
+
+    /// The same of a statement that begins with `WITH`.
+    pub(crate) fn ask_with<T: DeserializeOwned>(
+        &mut self,
+        with: &str,
+        json: &str,
+    ) -> Result<T, Stopped> {
         let question = format!(
-            "SELECT '{}' || coalesce(({json})::pg_catalog.text, 'null');",
+            "{with} SELECT '{}' || coalesce(({json})::pg_catalog.text, 'null');",
             self.token
         );
         self.send(&question)?;
@@ -257,6 +262,17 @@ impl<'a> Session<'a> {
         &self.program
     }
 
+    /// Why the work stopped, for a person.
+    pub(crate) fn why(mut self, stopped: Stopped) -> Error {
+        match stopped {
+            Stopped::Error(error) => error,
+            Stopped::Ended => match self.end() {
+                Ok(ended) => self.program.failure(&ended),
+                Err(error) => error,
+            },
+        }
+    }
+
     /// Sends no more, and waits for the end.
     pub(super) fn end(&mut self) -> Result<Ended> {
         self.input = None;
@@ -296,11 +312,11 @@ pub(super) fn random() -> Result<String> {
 }
 
 /// A name in SQL.
-pub(super) fn identifier(name: &str) -> String {
+pub(crate) fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// A text in SQL, where a backslash means itself.
-pub(super) fn literal(text: &str) -> String {
+pub(crate) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }

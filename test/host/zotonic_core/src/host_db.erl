@@ -38,9 +38,8 @@ stop() ->
 age(Interval, Context) ->
     lists:foreach(
         fun({Table, Columns}) ->
-            Older = [[Column, " = ", Column, " - interval '", Interval, "'"] || Column <- Columns],
-            Sql = ["update ", Table, " set ", lists:join(", ", Older)],
-            _ = z_db:q(lists:flatten(Sql), Context)
+            %% By way of long ago: rows that are exactly as far apart would meet.
+            [move(Table, Columns, By, Context) || By <- ["- interval '300000 days'", "+ interval '300000 days' - interval '" ++ Interval ++ "'"]]
         end,
         [
             {"backup_revision", ["created"]}, {"backup_edge_log", ["timestamp"]}, {"edge_log", ["logged"]},
@@ -49,13 +48,17 @@ age(Interval, Context) ->
         ]
     ).
 
+move(Table, Columns, By, Context) ->
+    Moved = [[Column, " = ", Column, " ", By] || Column <- Columns],
+    _ = z_db:q(lists:flatten(["update ", Table, " set ", lists:join(", ", Moved)]), Context).
+
 context() ->
     #context{site = testsite, files_dir = ""}.
 
 tables() ->
     [
-        "create table rsc (id serial primary key, version int not null default 1, creator_id int, category_id int,
-            content_group_id int, is_published boolean not null default false, name varchar(80) unique, props bytea)",
+        "create table rsc (id serial primary key, version int not null default 1, creator_id int references rsc on delete set null,
+            modifier_id int references rsc on delete set null, category_id int, content_group_id int, is_published boolean not null default false, name varchar(80) unique, props bytea)",
         "create table rsc_gone (id bigint primary key, new_id bigint, is_personal_data boolean not null default false,
             modified timestamptz not null default now())",
         "create table identity (id serial primary key, rsc_id int not null references rsc on delete cascade,
@@ -63,15 +66,16 @@ tables() ->
         "create table medium (id int primary key references rsc on delete cascade, filename varchar(400),
             props bytea, created timestamptz not null default now())",
         "create table edge (id serial primary key, subject_id int not null references rsc on delete cascade,
-            predicate varchar(80) not null, object_id int not null references rsc on delete cascade,
-            unique (subject_id, predicate, object_id))",
+            predicate_id int not null references rsc on delete cascade,
+            object_id int not null references rsc on delete cascade, seq int not null default 1000000,
+            unique (subject_id, predicate_id, object_id))",
         "create table edge_log (id bigserial primary key, op varchar(6), edge_id int, subject_id int,
-            predicate varchar(80), object_id int, logged timestamptz not null default now())",
+            predicate varchar(80), object_id int, seq int, logged timestamptz not null default now())",
         "create function edge_update() returns trigger language plpgsql as $$ begin
-            if tg_op = 'INSERT' then old := new; end if;
-            insert into edge_log (op, edge_id, subject_id, predicate, object_id)
-            values (tg_op, old.id, old.subject_id, old.predicate, old.object_id);
+            if tg_op <> 'DELETE' then old := new; end if;
+            insert into edge_log (op, edge_id, subject_id, predicate, object_id, seq)
+            select tg_op, old.id, old.subject_id, name, old.object_id, old.seq from rsc where id = old.predicate_id;
             return null;
          end $$",
-        "create trigger edge_update after insert or delete on edge for each row execute function edge_update()"
+        "create trigger edge_update after insert or update or delete on edge for each row execute function edge_update()"
     ].

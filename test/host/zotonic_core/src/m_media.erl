@@ -32,6 +32,8 @@ recover_medium(#{<<"id">> := Id} = Medium, Context) ->
 
 recover(ok, Id, Medium, Context) ->
     add(Id, maps:without([<<"id">>, <<"created">>, <<"filename">>], Medium), Context);
+recover(crash, _Id, _Medium, _Context) ->
+    error(crash);
 recover(Error, _Id, _Medium, _Context) ->
     Error.
 

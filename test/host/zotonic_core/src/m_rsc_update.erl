@@ -37,7 +37,7 @@ update(Action, Id, Props, Options, Context) ->
 save(Action, Id, Raw, Props, Name, Options, Context) ->
     Normal = case proplists:get_bool(is_import, Options) of
         true -> #{};
-        false -> #{<<"modified">> => calendar:universal_time()}
+        false -> #{<<"modified">> => calendar:universal_time(), <<"modifier_id">> => z_acl:user(Context)}
     end,
     New = maps:merge(maps:merge(Raw, maps:without(?PROTECTED, Props)), Normal),
     Kept = maps:filter(fun(Key, Value) -> Value =/= undefined orelse maps:is_key(Key, columns()) end, New),
@@ -45,15 +45,17 @@ save(Action, Id, Raw, Props, Name, Options, Context) ->
         true -> maps:get(<<"creator_id">>, New);
         false -> maps:get(<<"creator_id">>, Raw)
     end,
+    host:get(is_crash, false) andalso error(crash),
     1 = z_db:q(
-        "update rsc set version = version + 1, name = $2, creator_id = $3, props = $4, is_published = $5, category_id = $6"
-        " where id = $1",
+        "update rsc set version = version + 1, name = $2, creator_id = $3, props = $4, is_published = $5, category_id = $6,"
+        " modifier_id = $7 where id = $1",
         [Id, Name, Creator, {term, maps:without(maps:keys(columns()), Kept)},
-         maps:get(<<"is_published">>, New) =:= true, maps:get(<<"category_id">>, New)], Context),
+         maps:get(<<"is_published">>, New) =:= true, maps:get(<<"category_id">>, New), maps:get(<<"modifier_id">>, New)],
+        Context),
     {ok, Saved} = m_rsc:get_raw(Id, Context),
     Done = #rsc_update_done{action = Action, id = Id, pre_props = Raw, post_props = Saved},
     ok = mod_backup:observe_rsc_update_done(Done, Context),
     {ok, Id}.
 
 columns() ->
-    #{<<"id">> => 1, <<"version">> => 1, <<"content_group_id">> => 1, <<"is_published">> => 1, <<"creator_id">> => 1, <<"category_id">> => 1, <<"name">> => 1}.
+    #{<<"id">> => 1, <<"version">> => 1, <<"content_group_id">> => 1, <<"is_published">> => 1, <<"creator_id">> => 1, <<"modifier_id">> => 1, <<"category_id">> => 1, <<"name">> => 1}.

@@ -1,7 +1,7 @@
 %% @doc A stand-in for the module of the same name in Zotonic, on the database that `host_db' made.
 -module(z_db).
 
--export([q/2, q/3, q1/2, q1/3, qmap/3, qmap_row/3, transaction/2, flush/1]).
+-export([q/2, q/3, q/4, q1/2, q1/3, qmap/3, qmap_row/3, transaction/2, flush/1]).
 
 -define(MAGIC, 16#01, 16#32, 16#6a, 16#3a).
 
@@ -19,6 +19,10 @@ q(Sql, Parameters, _Context) ->
         {rows, _, Rows} -> [list_to_tuple(Row) || Row <- Rows];
         {count, Count} -> Count
     end.
+
+-spec q(string(), list(), z:context(), timeout()) -> list() | non_neg_integer().
+q(Sql, Parameters, Context, _Timeout) ->
+    q(Sql, Parameters, Context).
 
 -spec q1(string(), z:context()) -> term().
 q1(Sql, Context) ->
@@ -71,7 +75,7 @@ run(Sql, Parameters) ->
             case [Word || Word <- string:lexemes(Done, " "), Word =/= <<"0">>] of
                 [<<"INSERT">>, Count] -> {count, binary_to_integer(Count)};
                 [What, Count] when What =:= <<"UPDATE">>; What =:= <<"DELETE">> -> {count, binary_to_integer(Count)};
-                [What | _] when What =:= <<"CREATE">>; What =:= <<"DO">> -> {rows, [], []};
+                [What | _] when What =:= <<"CREATE">>; What =:= <<"ALTER">>; What =:= <<"DO">> -> {rows, [], []};
                 _ -> {count, 0}
             end;
         {ok, [{error, Reason} | _]} ->

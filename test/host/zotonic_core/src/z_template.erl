@@ -4,5 +4,6 @@
 -export([render/3]).
 
 -spec render(string(), list(), z:context()) -> iodata().
-render(Template, _Vars, _Context) ->
+render(Template, Vars, _Context) ->
+    host:tell({render, Vars}),
     Template.

@@ -11,6 +11,10 @@ trans(Text, _Context) ->
 
 -spec lookup_fallback(term(), z:context()) -> term().
 lookup_fallback(undefined, _Context) -> <<>>;
-lookup_fallback(#trans{tr = [{_, Text} | _]}, _Context) -> Text;
-lookup_fallback(#trans{}, _Context) -> <<>>;
+lookup_fallback(#trans{tr = Texts}, _Context) ->
+    case lists:keyfind(en, 1, Texts) of
+        {_, Text} -> Text;
+        false when Texts =:= [] -> <<>>;
+        false -> element(2, hd(Texts))
+    end;
 lookup_fallback(Text, _Context) -> Text.
