@@ -1,7 +1,7 @@
 <div class="alert {% if replica.restored and not replica.is_behind %}alert-info{% else %}alert-warning{% endif %}" role="alert">
     <strong>{_ This site is a replica: it follows another one, and no backups are made of it. _}</strong>
     {% if replica.restored as restored %}
-        {% trans "It is as the primary was on {made}, {behind} ago. That was restored on {at}." made=restored.made|date:_"Y-m-d H:i" behind=replica.behind at=restored.at|date:_"Y-m-d H:i" %}
+        {% trans "It is as the primary was on {made}, {behind} ago. That was restored on {at}." made=restored.made|date:_"Y-m-d H:i" behind=replica.behind|escape at=restored.at|date:_"Y-m-d H:i" %}
     {% else %}
         {_ Nothing has been restored yet. _}
     {% endif %}
