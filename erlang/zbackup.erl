@@ -22,6 +22,7 @@
     push/1, push/2,
     pull/1, pull/2,
     list_offsite/1,
+    relay/2,
     due/1,
     status/1, set_status/2,
     encrypt/3, encrypt/4,
@@ -49,9 +50,9 @@
     result/0, report/0, entry/0, stored_part/0, made/0, skipped/0,
     piece/0, restore_options/0, verify_options/0, restore_report/0, restored/0, table_rows/0, settled/0,
     offsite/0, push_options/0, pull_options/0, pushed/0, pushed_backup/0, pulled/0, pulled_backup/0,
-    newest/0, problem/0,
+    newest/0, problem/0, relay_options/0, plan/0, load/0,
     verified/0, verified_part/0, verification/0, listing/0, listed/0, refused/0, opened/0,
-    schedule/0, nightly/0, due/0, status/0, failure/0,
+    schedule/0, nightly/0, due/0, status/0, failure/0, restored_last/0,
     revisions/0, prune_options/0, pruned/0, pruned_rule/0, change/0
 ]).
 
@@ -183,6 +184,8 @@
     | pushed()
     | pulled()
     | listing()
+    | plan()
+    | #{removed := [unicode:unicode_binary()]}
     | #{output := unicode:unicode_binary()}
     | opened()
     | pruned().
@@ -309,7 +312,8 @@
     bytes := non_neg_integer()
 }.
 
-%% What is here now. `newest' is the newest backup that is here with all of its files.
+%% What is here now. `newest' is the newest backup of the store that is here with all of its
+%% files.
 -type pulled() :: #{
     store := unicode:unicode_binary(),
     pulled := [pulled_backup()],             % newest first
@@ -334,6 +338,28 @@
     is_proven := boolean(),
     is_new := boolean()
 }.
+
+%% Copies to and from a store that only the caller can speak to. It fetches and sends files one by one; what
+%% it fetches goes into the folder `relay', under the names of the store, the list of it (`backup.json') first.
+-type relay_options() ::
+    #{step := offer, relay := text()}        % what is to be sent: a plan()
+    %% A backup was sent: a new list is in the relay. Its result is `#{removed := [File]}', to be removed from
+    %% the store when the list was sent.
+    | #{step := publish, relay := text(), name := text(), timestamp := integer()}
+    | #{step := mark, relay := text(), name := text(), timestamp := integer()}  % the list was sent
+    | #{step := wanted, relay := text(), require_encrypted => boolean()}        % what is to be fetched: a plan()
+    %% A backup was fetched. Its result is a pulled().
+    | #{step := take, relay := text(), name => text(), require_encrypted => boolean()}.
+
+%% Newest first. What is no list and in the place of it is to be kept under the name `aside'.
+-type plan() :: #{
+    loads := [load()],
+    already := [unicode:unicode_binary()],
+    problems := [problem()],
+    aside := unicode:unicode_binary() | undefined
+}.
+
+-type load() :: #{name := unicode:unicode_binary(), timestamp := integer(), files := [stored_part()]}.
 
 -type problem() :: #{
     name := unicode:unicode_binary(),
@@ -360,15 +386,19 @@
 %% A moment, and the day that it is the backup of.
 -type due() :: #{at := integer(), day := calendar:date()}.
 
-%% The last backup that failed, where none went well since; whether somebody was told; and the same of other
-%% jobs, by their names.
+%% The last backup that failed, where none went well since; whether somebody was told; the same of other jobs, by
+%% their names; and what was restored last in the `backup' environment.
 -type status() :: #{
     failure := failure() | undefined,
     told := boolean(),
-    jobs => #{unicode:unicode_binary() => failure()}
+    jobs => #{unicode:unicode_binary() => failure()},
+    restored => restored_last() | undefined
 }.
 
 -type failure() :: #{at := integer(), kind := text(), message := text()}.
+
+%% The backup that the site is of, when that was made, and when it was restored.
+-type restored_last() :: #{name := text(), timestamp := integer(), at := integer()}.
 
 -type pruned() :: #{dry_run := boolean(), rules := [pruned_rule()]}.
 
@@ -485,6 +515,18 @@ pull(_, _) ->
 list_offsite(Request) when is_map(Request) ->
     zbackup_nif:list_offsite(zbackup_request:with_binaries(Request));
 list_offsite(_) ->
+    not_a_map().
+
+%% @doc Starts a step of copying to or from a store that the caller speaks to.
+-spec relay(request(), relay_options()) -> {ok, job()} | error().
+relay(Request, #{step := Step} = Options) when is_map(Request), is_atom(Step) ->
+    zbackup_nif:relay(
+        zbackup_request:with_binaries(Request),
+        zbackup_request:with_binaries(Options#{step := atom_to_binary(Step)})
+    );
+relay(Request, Options) when is_map(Request), is_map(Options) ->
+    {error, usage, <<"the request is not right: step: it should be offer, publish, mark, wanted or take">>};
+relay(_, _) ->
     not_a_map().
 
 %% @doc Whether the nightly backup is to be made now, and when the next one is. This is not a job.

@@ -5,12 +5,12 @@
 -module(zbackup_nif).
 
 -export([backup/1, verify/3, restore/3, settle/1, list/1, due/1, status/1, set_status/2]).
--export([push/2, pull/2, list_offsite/1]).
+-export([push/2, pull/2, list_offsite/1, relay/2]).
 -export([encrypt/1, decrypt/1, prune_revisions/1, diff/2, cancel/1, state/1]).
 
 -on_load(load/0).
 -nifs([backup/1, verify/3, restore/3, settle/1, list/1, due/1, status/1, set_status/2]).
--nifs([push/2, pull/2, list_offsite/1]).
+-nifs([push/2, pull/2, list_offsite/1, relay/2]).
 -nifs([encrypt/1, decrypt/1, prune_revisions/1, diff/2, cancel/1, state/1]).
 
 -spec backup(map()) -> {ok, zbackup:job()} | zbackup:error().
@@ -36,6 +36,9 @@ pull(_Request, _Options) -> not_loaded().
 
 -spec list_offsite(map()) -> {ok, zbackup:job()} | zbackup:error().
 list_offsite(_Request) -> not_loaded().
+
+-spec relay(map(), map()) -> {ok, zbackup:job()} | zbackup:error().
+relay(_Request, _Options) -> not_loaded().
 
 -spec due(map()) -> {ok, zbackup:nightly()} | zbackup:error().
 due(_Request) -> not_loaded().

@@ -69,6 +69,37 @@
         description => "Allow to start backups in the admin."
     },
     #{
+        key => offsite_url,
+        type => string,
+        default => "",
+        description => "Where copies of the backups go, as s3://bucket/prefix; each site has its own prefix. None "
+                       "are made when it is empty."
+    },
+    #{
+        key => offsite_endpoint,
+        type => string,
+        default => "",
+        description => "The address of the object store, such as https://s3.example.com. Else Amazon's."
+    },
+    #{
+        key => offsite_region,
+        type => string,
+        default => "",
+        description => "The region of the object store, when it has one."
+    },
+    #{
+        key => offsite_key,
+        type => string,
+        default => "",
+        description => "The access key of the object store."
+    },
+    #{
+        key => offsite_secret,
+        type => string,
+        default => "",
+        description => "The secret of that key."
+    },
+    #{
         key => admin_panel,
         type => boolean,
         default => false,
@@ -103,6 +134,7 @@
     backup_in_progress/1,
     is_uploading/1,
     running/1,
+    copying/1,
     failures/1,
     file_exists/2,
     file_forbidden/2
@@ -161,6 +193,8 @@
     job :: #job{} | undefined,
     %% The process that looks whether it is time.
     check :: pid() | undefined,
+    %% The server that keeps the copies.
+    copier :: pid() | undefined,
     %% Both in seconds of monotonic time.
     up_since :: integer(),
     retry_at :: integer(),
@@ -170,6 +204,8 @@
 
 %% How often it is looked whether it is time for the nightly backup, in milliseconds.
 -define(INTERVAL, 5 * 60 * 1000).
+%% How long after its end the server of the copies is started again, in milliseconds.
+-define(COPIER_AGAIN, 60 * 1000).
 %% How long after one that failed it is tried again, in seconds.
 -define(RETRY, 3600).
 %% What the server does takes no time. It may not be there: in a restart, or when the module is just
@@ -252,12 +288,18 @@ restarted({restarting, Pid}) ->
 restarted({error, _} = Error) ->
     Error.
 
-%% @doc Gets newer backups from the file store, in the backup environment.
--spec download_backup(z:context()) -> ok | {error, not_env_backup | not_started}.
+%% @doc Starts to look for newer backups in the store now, in the backup environment. The newest is restored and
+%% the site started again, when it is newer than what was restored last.
+-spec download_backup(z:context()) -> ok | {error, not_env_backup | no_store | in_progress | not_running}.
 download_backup(Context) ->
     case m_site:environment(Context) of
-        backup -> {error, not_started};
-        _ -> {error, not_env_backup}
+        backup ->
+            case backup_store:all(Context) of
+                [] -> {error, no_store};
+                _ -> backup_copier:start(Context)
+            end;
+        _ ->
+            {error, not_env_backup}
     end.
 
 %% @doc The backups of a site, the newest first, with what is really there on the disk; before them the one
@@ -284,7 +326,16 @@ backup_in_progress(Context) ->
 %% @doc Whether a backup is on its way to a file store.
 -spec is_uploading(z:context()) -> boolean().
 is_uploading(Context) ->
-    is_running(upload, Context).
+    case copying(Context) of
+        #{kind := upload} -> true;
+        _ -> false
+    end.
+
+%% @doc The copying to or from a store that is under way.
+-spec copying(z:context()) -> running() | undefined.
+copying(Context) ->
+    #{running := Running} = backup_copier:state(Context),
+    Running.
 
 is_running(Kind, Context) ->
     case running(Context) of
@@ -300,10 +351,11 @@ running(Context) ->
         Running -> Running
     end.
 
-%% @doc The last failures of a restore and of a proof, until one of them goes well.
--spec failures(z:context()) -> [backup_status:failure()].
+%% @doc The last failures of a restore, of a proof and of copies, until one of them goes well.
+-spec failures(z:context()) -> [backup_status:failure() | backup_copier:failure()].
 failures(Context) ->
-    backup_status:failures(Context).
+    #{failure := OfCopies} = backup_copier:state(Context),
+    [Failure || Failure <- [OfCopies], Failure =/= undefined] ++ backup_status:failures(Context).
 
 %% @doc Called by `controller_file': where a file is that somebody wants to download.
 -spec file_exists(file:filename_all(), z:context()) -> {true, file:filename_all()} | false.
@@ -340,17 +392,23 @@ observe_admin_menu(#admin_menu{}, Items, Context) ->
         | Items
     ].
 
-%% @doc Encryption that was switched on has a password.
+%% @doc Encryption that was switched on has a password, and a store that was set gets its copies.
 -spec observe_m_config_update(#m_config_update{}, z:context()) -> ok | {error, term()}.
 observe_m_config_update(#m_config_update{module = ?MODULE, key = encrypt_backups}, Context) ->
     backup_config:ensure_encrypt_password(Context);
+observe_m_config_update(#m_config_update{module = ?MODULE, key = Key}, Context) when
+    Key =:= offsite_url; Key =:= offsite_endpoint; Key =:= offsite_region; Key =:= offsite_key; Key =:= offsite_secret
+->
+    backup_copier:changed(Context);
+observe_m_config_update(#m_config_update{module = mod_filestore}, Context) ->
+    backup_copier:changed(Context);
 observe_m_config_update(#m_config_update{}, _) ->
     ok.
 
 %% @doc `bin/zotonic backup SITE list'.
 -spec observe_backup_list(backup_list, z:context()) -> [map()].
 observe_backup_list(backup_list, Context) ->
-    [backup_list:plain(Backup) || Backup <- list_backups(Context)].
+    backup_replica:plain(Context) ++ [backup_list:plain(Backup) || Backup <- list_backups(Context)].
 
 %% @doc `bin/zotonic backup SITE start'.
 -spec observe_backup_start(backup_start, z:context()) -> ok | {error, atom()}.
@@ -401,6 +459,7 @@ init(Args) ->
         retry_at = Now
     },
     self() ! check,
+    self() ! start_copier,
     %% Before anything else: what a restore left that was interrupted.
     {ok, started(settle, undefined, State)}.
 
@@ -425,6 +484,18 @@ handle_cast(_, State) ->
 handle_info(check, State) ->
     _ = erlang:send_after(?INTERVAL, self(), check),
     {noreply, check(State)};
+handle_info(start_copier, #state{context = Context} = State) ->
+    case backup_copier:start_link(Context) of
+        {ok, Pid} ->
+            {noreply, State#state{copier = Pid}};
+        {error, {already_started, _}} ->
+            %% That of a server before this one: it is just ending.
+            _ = erlang:send_after(100, self(), start_copier),
+            {noreply, State}
+    end;
+handle_info({'EXIT', Pid, _}, #state{copier = Pid} = State) ->
+    _ = erlang:send_after(?COPIER_AGAIN, self(), start_copier),
+    {noreply, State#state{copier = undefined}};
 handle_info(check_again, #state{check = undefined} = State) ->
     {noreply, check(State)};
 handle_info(check_again, State) ->
@@ -514,6 +585,7 @@ ended(#job{task = settle}, {error, in_progress, _}, State) ->
     State#state{job = undefined, is_unsettled = true};
 ended(#job{task = Task, from = From}, Result, State) ->
     From =:= undefined orelse gen_server:reply(From, reason(Result)),
+    _ = Result =:= ok andalso kind(Task) =:= backup andalso backup_copier:changed(State#state.context),
     State#state{job = undefined, retry_at = retry_at(Task, Result, State)}.
 
 retry_at({backup, nightly, _, _}, {error, Kind, _}, _) when Kind =/= in_progress ->

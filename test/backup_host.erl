@@ -13,6 +13,7 @@ start(Dir) ->
     test_site:write(filename:join(Dir, "site/security/key.pem"), <<"a private key\n">>),
     host:set(config_files, [filename:join(Dir, "site/priv/zotonic_site.config"), "BACKUP"]),
     host:set(security_dir, {ok, filename:join(Dir, "site/security")}),
+    host:set(site_dir, filename:join(Dir, "site")),
     host:listen(),
     host:context(testsite, Dir).
 

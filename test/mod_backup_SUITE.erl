@@ -156,7 +156,7 @@ survives_a_killed_job(Config) ->
     ok = mod_backup:start_backup(Context),
     test_site:until(fun() -> filelib:is_regular(filename:join(?config(dir, Config), "dumping")) end),
     {links, Links} = process_info(Server, links),
-    [Worker] = [Pid || Pid <- Links, is_pid(Pid), Pid =/= self()],
+    [Worker] = [Pid || Pid <- Links, is_pid(Pid), Pid =/= self(), Pid =/= whereis('backup_copier$testsite')],
     exit(Worker, kill),
     backup_host:await(<<"error">>),
     ?assertEqual(Server, whereis('mod_backup$testsite')),
@@ -581,5 +581,5 @@ sync() ->
     Server ! check,
     test_site:until(fun() ->
         {links, Links} = process_info(Server, links),
-        [Pid || Pid <- Links, is_pid(Pid), Pid =/= self()] =:= []
+        [Pid || Pid <- Links, is_pid(Pid), Pid =/= self(), Pid =/= whereis('backup_copier$testsite')] =:= []
     end).

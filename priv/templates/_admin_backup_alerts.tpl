@@ -22,6 +22,10 @@
             <strong>
                 {% if failure.kind == `restore` %}
                     {% trans "The restore of {date} failed." date=failure.at|date:_"Y-m-d H:i" %}
+                {% elseif failure.kind == `upload` %}
+                    {% trans "Not all backups could be copied to the store on {date}. Those here are not touched by that." date=failure.at|date:_"Y-m-d H:i" %}
+                {% elseif failure.kind == `download` %}
+                    {% trans "Not all backups could be taken from the store on {date}." date=failure.at|date:_"Y-m-d H:i" %}
                 {% else %}
                     {% trans "The proof of {date} could not be made." date=failure.at|date:_"Y-m-d H:i" %}
                 {% endif %}
@@ -29,7 +33,9 @@
             {{ failure.message|escape|linebreaksbr }}
         </div>
     {% endfor %}
-    {% if status.is_stale %}
+    {% if m.backup.replica as replica %}
+        {% include "_admin_backup_replica.tpl" replica=replica %}
+    {% elseif status.is_stale %}
         <div class="alert alert-warning" role="alert">
             {% if status.last_good %}
                 <strong>{_ The last good backup is older than two days. _}</strong>

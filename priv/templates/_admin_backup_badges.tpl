@@ -4,7 +4,7 @@
 {% else %}
     {% if backup.is_weekly %}<span class="label label-default">{_ weekly _}</span>{% endif %}
     {% if backup.is_encrypted %}<span class="label label-info">{_ encrypted _}</span>{% endif %}
-    {% if backup.is_filestore_uploaded %}<span class="label label-success">{_ uploaded _}</span>{% endif %}
+    {% if backup.is_filestore_uploaded %}<span class="label label-success" title="{_ There is a copy in the store _}">{_ uploaded _}</span>{% endif %}
     {% if backup.verified as verified %}
         {% if verified.ok %}
             <span class="label label-success" title="{{ verified.at|date:_"Y-m-d H:i" }}">{_ verified _}</span>

@@ -6,9 +6,11 @@
 {% elseif job.phase == `unpack` %}{_ Unpacking _}
 {% elseif job.phase == `load` %}{_ Loading the database _}
 {% elseif job.phase == `place` %}{_ Putting the files in their places _}
+{% elseif job.phase == `upload` %}{_ Copying backups to the store _}
+{% elseif job.phase == `download` %}{_ Getting backups from the store _}
 {% elseif job.kind == `backup` %}{_ Making a backup _}
 {% elseif job.kind == `verify` %}{_ Proving a backup _}
 {% elseif job.kind == `restore` %}{_ Restoring a backup _}
-{% elseif job.kind == `upload` %}{_ Copying backups to the file store _}
-{% elseif job.kind == `download` %}{_ Getting backups from the file store _}
+{% elseif job.kind == `upload` %}{_ Looking what the store has and what it lacks _}
+{% elseif job.kind == `download` %}{_ Looking for newer backups in the store _}
 {% else %}{_ Working _}{% endif %}

@@ -54,6 +54,7 @@
         <div class="col-lg-4 col-md-5">
             {% if m.acl.is_admin %}
                 {% include "_admin_backup_settings.tpl" %}
+                {% include "_admin_backup_settings_offsite.tpl" %}
                 {% include "_admin_backup_settings_revisions.tpl" %}
             {% endif %}
         </div>

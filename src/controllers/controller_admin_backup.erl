@@ -25,6 +25,8 @@ event(#postback{message = config_encrypt_backups}, Context) ->
     unless_locked(fun() -> set_config(encrypt_backups, [<<>>, <<"1">>], Context) end, Context);
 event(#postback{message = config_backup_daily}, Context) ->
     unless_locked(fun() -> set_config(daily_dump, [<<"0">>, <<"1">>, <<"2">>], Context) end, Context);
+event(#submit{message = config_offsite}, Context) ->
+    unless_locked(fun() -> set_offsite(Context) end, Context);
 event(#postback{message = {verify, Args}}, Context) ->
     {name, Name} = proplists:lookup(name, Args),
     case is_allowed(Context) of
@@ -119,6 +121,28 @@ set_config(Key, Values, Context) ->
                 true -> saved(m_config:set_value(mod_backup, Key, config_value(Value), Context), Context);
                 false -> z_render:growl_error(?__("This is not one of the choices.", Context), Context)
             end;
+        false ->
+            denied(Context)
+    end.
+
+%% The secret is only changed when there is another: the page does not have the old one. Without a place it has
+%% no use.
+set_offsite(Context) ->
+    Text = fun(Key) -> string:trim(z_convert:to_binary(z_context:get_q(atom_to_binary(Key), Context))) end,
+    Url = Text(offsite_url),
+    Secret = case {Url, Text(offsite_secret)} of
+        {<<>>, _} -> [{offsite_secret, <<>>}];
+        {_, <<>>} -> [];
+        {_, New} -> [{offsite_secret, New}]
+    end,
+    Settings = [{Key, Text(Key)} || Key <- [offsite_endpoint, offsite_region, offsite_key]]
+        ++ Secret ++ [{offsite_url, Url}],
+    case z_acl:is_admin_editable(Context) of
+        true ->
+            Results = [m_config:set_value(mod_backup, Key, Value, Context) || {Key, Value} <- Settings],
+            Result = case [Error || {error, _} = Error <- Results] of [] -> ok; [Error | _] -> Error end,
+            %% The page need not keep what was typed there.
+            z_render:wire({set_value, [{target, "offsite_secret"}, {value, <<>>}]}, saved(Result, Context));
         false ->
             denied(Context)
     end.

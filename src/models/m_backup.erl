@@ -56,6 +56,16 @@ value(<<"status">>, Context) ->
     {ok, status(Context)};
 value(<<"failures">>, Context) ->
     {ok, mod_backup:failures(Context)};
+value(<<"copying">>, Context) ->
+    {ok, running(mod_backup:copying(Context))};
+value(<<"replica">>, Context) ->
+    {ok, replica(backup_replica:state(Context))};
+value(<<"offsite">>, Context) ->
+    %% Where it is and with which key is for those who can change it.
+    {ok, case z_acl:is_admin_editable(Context) of
+        true -> offsite(backup_config:offsite(Context));
+        false -> undefined
+    end};
 value(<<"directory">>, Context) ->
     {ok, unicode:characters_to_binary(backup_site:dir(Context))};
 value(_, _) ->
@@ -77,6 +87,15 @@ running(#{kind := Kind, started := Started, progress := Progress}) ->
         rate => backup_text:size(Rate),
         percent => percent(Done, Total)
     }.
+
+replica(undefined) -> undefined;
+replica(#{behind := Behind} = State) -> State#{behind => backup_text:duration(Behind)}.
+
+%% The secret is not for a page.
+offsite(undefined) ->
+    undefined;
+offsite(#{secret_access_key := Secret} = Offsite) ->
+    (maps:remove(secret_access_key, Offsite))#{has_secret => Secret =/= undefined}.
 
 percent(_, undefined) -> undefined;
 percent(_, 0) -> 100;

@@ -18,6 +18,10 @@
     keep_encryption/2,
     ensure_encrypt_password/1,
     is_filestore_enabled/1,
+    filestore/1,
+    offsite/1,
+    offsite_region/1,
+    keep_offsite/2,
     retention_months/1,
     user_retention_days/1,
     deleted_user_retention_days/1
@@ -26,7 +30,16 @@
 -include_lib("zotonic_core/include/zotonic.hrl").
 -include_lib("zotonic_core/include/zotonic_file.hrl").
 
--export_type([daily_dump/0, encryption/0]).
+-export_type([daily_dump/0, encryption/0, offsite/0]).
+
+%% The settings of the store; what is not set is `undefined'.
+-type offsite() :: #{
+    url := binary(),
+    endpoint := binary() | undefined,
+    region := binary() | undefined,
+    access_key_id := binary() | undefined,
+    secret_access_key := binary() | undefined
+}.
 
 %% 0 none, 1 database and files, 2 only the database.
 -type daily_dump() :: 0 | 1 | 2.
@@ -196,10 +209,18 @@ stored(Key, Table, Context) ->
 %% none: then they are.
 -spec is_filestore_enabled(z:context()) -> boolean().
 is_filestore_enabled(Context) ->
+    case filestore(Context) of
+        {ok, _} -> true;
+        _ -> false
+    end.
+
+%% @doc Where the backups are in the file store of mod_filestore, when the site has one.
+-spec filestore(z:context()) -> {ok, #filestore_credentials{}} | undefined | {error, atom()}.
+filestore(Context) ->
     Lookup = #filestore_credentials_lookup{path = <<"backup/backup.json">>},
     try z_notifier:first(Lookup, Context) of
-        {ok, #filestore_credentials{}} -> true;
-        _ -> false
+        {ok, #filestore_credentials{} = Credentials} -> {ok, Credentials};
+        _ -> undefined
     catch
         Class:_ ->
             ?LOG_WARNING(#{
@@ -208,7 +229,61 @@ is_filestore_enabled(Context) ->
                 result => error,
                 reason => Class
             }),
-            false
+            {error, Class}
+    end.
+
+%% @doc The object store of this module, when there is one.
+-spec offsite(z:context()) -> offsite() | undefined.
+offsite(Context) ->
+    case some(offsite_url, Context) of
+        undefined ->
+            undefined;
+        Url ->
+            #{
+                url => Url,
+                endpoint => some(offsite_endpoint, Context),
+                region => offsite_region(Context),
+                access_key_id => some(offsite_key, Context),
+                secret_access_key => some(offsite_secret, Context)
+            }
+    end.
+
+%% @doc The region of the store; that of mod_filestore has none in its settings.
+-spec offsite_region(z:context()) -> binary() | undefined.
+offsite_region(Context) ->
+    some(offsite_region, Context).
+
+%% @doc Puts the settings of the store back that were there before the database was replaced: copies go on to
+%% and come from the store that this machine knows.
+-spec keep_offsite(offsite() | undefined, z:context()) -> unchanged | kept | {error, term()}.
+keep_offsite(undefined, _Context) ->
+    unchanged;
+keep_offsite(Before, Context) ->
+    z_depcache:flush(config, Context),
+    case is_config_locked() orelse offsite(Context) of
+        true ->
+            unchanged;
+        Before ->
+            unchanged;
+        _ ->
+            Keys = [
+                {offsite_endpoint, endpoint}, {offsite_region, region}, {offsite_key, access_key_id},
+                {offsite_secret, secret_access_key}, {offsite_url, url}
+            ],
+            Results = [
+                m_config:set_value(mod_backup, Key, to_text(maps:get(Name, Before)), Context)
+             || {Key, Name} <- Keys
+            ],
+            case [Error || {error, _} = Error <- Results] of
+                [] -> kept;
+                [Error | _] -> Error
+            end
+    end.
+
+some(Key, Context) ->
+    case string:trim(text(Key, Context)) of
+        <<>> -> undefined;
+        Text -> Text
     end.
 
 %% @doc How many months revisions of pages are kept. At least one.

@@ -5,6 +5,8 @@
 -module(backup_job).
 
 -export([start/3, check/3, check_failed/2, publish/2, crashed/3]).
+%% For jobs of others.
+-export([job/3, guarded/1]).
 
 -include_lib("zotonic_core/include/zotonic.hrl").
 
@@ -139,7 +141,14 @@ run({verify, Names}, Server, Context) ->
 run({restore, Name, #{only := Wanted} = Options}, Server, Context) ->
     publish(restore_started, Context),
     Parts = parts(Name, Wanted, Context),
+    case backup_replica:prepare(Parts, Context) of
+        ok -> restore(Name, Parts, Options, Server, Context);
+        {error, _, _} = Error -> Error
+    end.
+
+restore(Name, Parts, Options, Server, Context) ->
     Request = backup_site:restorable(Context),
+    Offsite = backup_config:offsite(Context),
     Before = encryption(Parts, Context),
     Restored = try
         job(zbackup:restore(Request, Name, Options#{only := Parts}), Server, Context)
@@ -156,7 +165,9 @@ run({restore, Name, #{only := Wanted} = Options}, Server, Context) ->
                 restored => maps:get(restored, Done, Parts),
                 warnings => Warnings
             }),
-            keep_encryption(Before, Name, Context);
+            keep_encryption(Before, Name, Context),
+            keep_offsite(lists:member(database, Parts), Offsite, Name, Context),
+            backup_replica:restored(Parts, Done, Context);
         {error, _, _} = Error ->
             Error
     end.
@@ -246,6 +257,31 @@ keep_encryption(Before, Name, Context) ->
     end,
     ok.
 
+%% So are the settings of the store that the copies go to.
+keep_offsite(false, _, _, _) ->
+    ok;
+keep_offsite(true, Before, Name, Context) ->
+    case backup_config:keep_offsite(Before, Context) of
+        unchanged ->
+            ok;
+        kept ->
+            ?LOG_WARNING(#{
+                in => zotonic_mod_backup,
+                text => <<"The restored database has other settings of the offsite store: it got those of before">>,
+                result => ok,
+                backup => Name
+            });
+        {error, Reason} ->
+            ?LOG_ERROR(#{
+                in => zotonic_mod_backup,
+                text => <<"The settings of the offsite store from before the restore could not be kept: look at them, "
+                          "or no copies are made">>,
+                result => error,
+                reason => Reason,
+                backup => Name
+            })
+    end.
+
 %% What became of a restore that had been interrupted.
 settled(undefined, _) ->
     ok;
@@ -325,6 +361,8 @@ problem(Backups) ->
 
 %% Waiting
 
+%% @doc Waits for a job of {@link zbackup}. The server is told `{progress, Pid, Progress}', and so are the pages.
+-spec job({ok, zbackup:job()} | zbackup:error(), pid(), z:context()) -> {ok, zbackup:result()} | zbackup:error().
 job({ok, Job}, Server, Context) ->
     {Result, _} = zbackup:await(Job, fun(Progress, Told) -> told(Progress, Told, Server, Context) end, {none, 0}),
     Result;
@@ -408,7 +446,9 @@ complain(Text, Kind, Message) ->
     }),
     ok.
 
-%% An exception is told without what was being worked on: that has passwords in it.
+%% @doc Does something. An exception is an error, and is told to the log without what was being worked on: that
+%% has passwords in it.
+-spec guarded(fun(() -> Result)) -> Result | zbackup:error().
 guarded(Fun) ->
     try
         Fun()

@@ -31,7 +31,14 @@ request(What, Context) ->
 -spec restorable(z:context()) -> zbackup:request().
 restorable(Context) ->
     maps:merge(
-        (site(Context))#{media_dir => z_path:media_archive(Context)},
+        (site(Context))#{
+            media_dir => z_path:media_archive(Context),
+            %% On a new machine it is not there yet.
+            security_dir => case z_sites_config:security_dir(z_context:site(Context)) of
+                {ok, Dir} -> Dir;
+                {error, _} -> undefined
+            end
+        },
         store(Context)
     ).
 

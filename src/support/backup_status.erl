@@ -3,7 +3,7 @@
 %% started them and looks at the page: their failures are only kept.
 -module(backup_status).
 
--export([failed/4, succeeded/2, job_failed/4, job_succeeded/2, failures/1, read/1]).
+-export([failed/4, succeeded/2, job_failed/4, job_succeeded/2, failures/1, restored/2, writable/1, read/1]).
 
 -include_lib("zotonic_core/include/zotonic.hrl").
 
@@ -38,6 +38,18 @@ succeeded(When, Context) ->
         end,
         Context
     ).
+
+%% @doc A backup was restored: what the database is of since then.
+-spec restored(zbackup:restored_last(), z:context()) -> ok.
+restored(Restored, Context) ->
+    update(fun(Status) -> Status#{restored => Restored} end, Context).
+
+%% @doc Whether anything can be remembered.
+-spec writable(z:context()) -> ok | zbackup:error().
+writable(Context) ->
+    jobs:run(mod_backup_status, fun() ->
+        zbackup:set_status(#{backup_dir => backup_site:dir(Context)}, read(Context))
+    end).
 
 %% @doc A restore or a proof failed. The site may start again at once.
 -spec job_failed(job(), atom(), unicode:unicode_binary(), z:context()) -> ok.
@@ -79,7 +91,7 @@ failures(Context) ->
 read(Context) ->
     case zbackup:status(#{backup_dir => backup_site:dir(Context)}) of
         {ok, Status} -> Status;
-        {error, _, _} -> #{failure => undefined, told => false, jobs => #{}}
+        {error, _, _} -> #{failure => undefined, told => false, jobs => #{}, restored => undefined}
     end.
 
 %% One at a time. A status that cannot be written is told to the log: the backup is not worse for it.

@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use zbackup_core::backup::{self, Options};
-use zbackup_core::catalog::{Failure, Status};
+use zbackup_core::catalog::{Failure, LastRestore, Status};
 use zbackup_core::error::ErrorKind;
 use zbackup_core::nightly::{self, Nightly};
 use zbackup_core::progress::{Monitor, Phase};
@@ -470,6 +470,11 @@ fn a_failure_is_remembered() {
         failure: Some(failure.clone()),
         told: true,
         jobs: [("restore".to_owned(), failure)].into(),
+        restored: Some(LastRestore {
+            name: "site-3".into(),
+            timestamp: 1_794_000_000,
+            at: 1_795_000_000,
+        }),
     };
     status.save(scratch.path()).unwrap();
     assert_eq!(Status::load(scratch.path()), status);

@@ -15,7 +15,7 @@ mod request;
 
 use crate::guard::guarded;
 use crate::job::{Job, start};
-use crate::offsite::{OffsiteRequest, pull_options, push_options};
+use crate::offsite::{OffsiteRequest, Relay, pull_options, push_options};
 use crate::reply::{Done, Reply, failed};
 use crate::request::{
     DueRequest, FileRequest, PruneRequest, Request, RestoreOptions, StoreRequest, VerifyOptions,
@@ -117,6 +117,16 @@ fn start_push<'a>(env: Env<'a>, request: Term<'a>, options: Term<'a>) -> Term<'a
             let (folder, store, _) = request.open()?;
             copies::push(&folder, &store, &options, monitor).map(Done::Pushed)
         })
+    })
+}
+
+/// Starts a step of copying to or from a store that Zotonic speaks to.
+#[rustler::nif(name = "relay")]
+fn start_relay<'a>(env: Env<'a>, request: Term<'a>, options: Term<'a>) -> Term<'a> {
+    started(env, || {
+        let request = OffsiteRequest::decode(request)?;
+        let relay = Relay::decode(options)?;
+        start(env, move |monitor| relay.run(request, monitor))
     })
 }
 

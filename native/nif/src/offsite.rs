@@ -1,12 +1,14 @@
 //! Requests for copies of backups in an object store.
 
+use crate::reply::Done;
 use crate::request::{config, of_site, options, wrong};
 use rustler::Term;
 use serde::Deserialize;
 use std::path::PathBuf;
 use zbackup_core::catalog::Part;
 use zbackup_core::error::{Error, Result};
-use zbackup_core::offsite::{Offsite, PullOptions, PushOptions};
+use zbackup_core::offsite::{Offsite, PullOptions, PushOptions, relay};
+use zbackup_core::progress::Monitor;
 use zbackup_core::secret::Password;
 use zbackup_core::site::{Encryption, Site};
 
@@ -45,6 +47,54 @@ struct Pull {
     require_encrypted: Option<bool>,
 }
 
+/// A step of copying by way of another program.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Relay {
+    step: String,
+    relay: PathBuf,
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(default)]
+    timestamp: i64,
+    #[serde(default)]
+    require_encrypted: bool,
+}
+
+impl Relay {
+    pub(crate) fn decode(term: Term<'_>) -> Result<Self> {
+        options(term)
+    }
+
+    pub(crate) fn run(self, request: OffsiteRequest, monitor: &Monitor) -> Result<Done> {
+        let (folder, password) = request.folder()?;
+        let Self {
+            step,
+            relay: place,
+            name,
+            timestamp,
+            require_encrypted,
+        } = self;
+        let options = PullOptions {
+            names: name.clone().into_iter().collect(),
+            require_encrypted,
+            password,
+        };
+        let name = name.unwrap_or_default();
+        match step.as_str() {
+            "offer" => relay::offer(&folder, &place, monitor).map(Done::Planned),
+            "publish" => relay::publish(&folder, &place, &name, timestamp).map(Done::Published),
+            "mark" => relay::mark(&folder, &name, timestamp).map(|()| Done::Published(Vec::new())),
+            "wanted" => relay::wanted(&folder, &place, &options, monitor).map(Done::Planned),
+            "take" => relay::take(&folder, &place, &options, monitor).map(Done::Pulled),
+            _ => Err(Error::Usage(
+                "the request is not right: step: it should be offer, publish, mark, wanted or take"
+                    .into(),
+            )),
+        }
+    }
+}
+
 impl OffsiteRequest {
     pub(crate) fn decode(term: Term<'_>) -> Result<Self> {
         let fields = of_site(term)?;
@@ -68,12 +118,25 @@ impl OffsiteRequest {
         let offsite = copies.offsite.ok_or_else(|| {
             Error::Usage("the request is not right: the field offsite is missing".into())
         })?;
-        let password = match copies.encryption {
-            None => None,
-            Some(Encryption::Password(password)) => Some(password),
-            Some(Encryption::PasswordFile(path)) => Some(Password::from_file(&path)?),
-        };
+        let password = password(copies.encryption)?;
         Ok((copies.backup_dir, offsite, password))
+    }
+
+    /// The backup folder and the password.
+    fn folder(self) -> Result<(PathBuf, Option<Password>)> {
+        let copies = match self {
+            Self::Given(copies) => *copies,
+            Self::File(path) => Site::from_file(&path)?.into(),
+        };
+        Ok((copies.backup_dir, password(copies.encryption)?))
+    }
+}
+
+fn password(encryption: Option<Encryption>) -> Result<Option<Password>> {
+    match encryption {
+        None => Ok(None),
+        Some(Encryption::Password(password)) => Ok(Some(password)),
+        Some(Encryption::PasswordFile(path)) => Password::from_file(&path).map(Some),
     }
 }
 

@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use zbackup_core::archive::{Contents, Skipped};
 use zbackup_core::backup::{Made, Report};
 use zbackup_core::catalog::{
-    BackupName, Entry, Failure, Part, Refused, Status, StoredPart, Verification,
+    BackupName, Entry, Failure, LastRestore, Part, Refused, Status, StoredPart, Verification,
 };
 use zbackup_core::database::TableRows;
 use zbackup_core::diff::{Change, Piece};
 use zbackup_core::error::Error;
 use zbackup_core::list::{Listed, Listing};
 use zbackup_core::nightly::Nightly;
+use zbackup_core::offsite::relay::{Load, Plan};
 use zbackup_core::offsite::{Newest, Problem, Pulled, PulledBackup, Pushed, PushedBackup};
 use zbackup_core::progress::{Phase, Snapshot};
 use zbackup_core::restore::{self, Restored, Settled};
@@ -29,6 +30,8 @@ pub(crate) enum Done {
     Settled(Option<Settled>),
     Pushed(Pushed),
     Pulled(Pulled),
+    Planned(Plan),
+    Published(Vec<String>),
     Listed(Listing),
     Encrypted(PathBuf),
     Decrypted(Opened),
@@ -97,6 +100,8 @@ impl Reply for Done {
             Self::Settled(settled) => map(env, &[("settled", option(env, settled.as_ref()))]),
             Self::Pushed(pushed) => pushed.reply(env),
             Self::Pulled(pulled) => pulled.reply(env),
+            Self::Planned(plan) => plan.reply(env),
+            Self::Published(removed) => map(env, &[("removed", removed.encode(env))]),
             Self::Listed(listing) => listing.reply(env),
             Self::Encrypted(output) => map(env, &[("output", path(env, output))]),
             Self::Decrypted(opened) => map(
@@ -419,6 +424,7 @@ impl Reply for Status {
             failure,
             told,
             jobs,
+            restored,
         } = self;
         // Their names come from a file.
         let names: Vec<Term<'a>> = jobs.keys().map(|name| name.encode(env)).collect();
@@ -430,6 +436,64 @@ impl Reply for Status {
                 ("failure", option(env, failure.as_ref())),
                 ("told", told.encode(env)),
                 ("jobs", jobs.unwrap_or_else(|_| Term::map_new(env))),
+                ("restored", option(env, restored.as_ref())),
+            ],
+        )
+    }
+}
+
+impl Reply for Plan {
+    fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
+        let Self {
+            loads,
+            already,
+            problems,
+            aside,
+        } = self;
+        let already: Vec<&str> = already.iter().map(BackupName::as_str).collect();
+        map(
+            env,
+            &[
+                ("loads", loads.reply(env)),
+                ("already", already.encode(env)),
+                ("problems", problems.reply(env)),
+                ("aside", plain(env, aside.as_deref())),
+            ],
+        )
+    }
+}
+
+impl Reply for Load {
+    fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
+        let Self {
+            name,
+            timestamp,
+            files,
+        } = self;
+        map(
+            env,
+            &[
+                ("name", name.as_str().encode(env)),
+                ("timestamp", timestamp.encode(env)),
+                ("files", files.reply(env)),
+            ],
+        )
+    }
+}
+
+impl Reply for LastRestore {
+    fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
+        let Self {
+            name,
+            timestamp,
+            at,
+        } = self;
+        map(
+            env,
+            &[
+                ("name", name.encode(env)),
+                ("timestamp", timestamp.encode(env)),
+                ("at", at.encode(env)),
             ],
         )
     }

@@ -7,7 +7,7 @@ mod status;
 
 pub use entry::{BackupName, Entry, Part, PartName, StoredPart, Verification};
 pub use folder::{BackupFolder, Work};
-pub use status::{Failure, Status};
+pub use status::{Failure, LastRestore, Status};
 
 use crate::durable::open_file;
 use crate::error::{Error, Result};

@@ -1,5 +1,5 @@
-//! What a program that makes backups by itself has to remember beside the list: what failed last, and
-//! whether somebody was told.
+//! What a program that makes backups by itself has to remember beside the list: what failed last, whether
+//! somebody was told, and what was restored last.
 
 use super::FILE_NAME;
 use crate::durable::{open_file, sync_folder, write_synced};
@@ -25,6 +25,20 @@ pub struct Status {
     /// Other jobs that failed, as a restore, and none of that name that went well since.
     #[serde(default)]
     pub jobs: BTreeMap<String, Failure>,
+    /// What a site that follows another one was restored from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restored: Option<LastRestore>,
+}
+
+/// The backup that a site is of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastRestore {
+    /// Its name.
+    pub name: String,
+    /// When it was made, in seconds since 1970 (Unix time).
+    pub timestamp: i64,
+    /// When it was restored.
+    pub at: i64,
 }
 
 /// A job that failed.

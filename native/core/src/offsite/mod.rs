@@ -18,6 +18,8 @@ mod journal;
 mod location;
 mod pull;
 mod push;
+pub mod relay;
+mod source;
 mod store;
 mod transport;
 mod upload;
@@ -36,6 +38,7 @@ use crate::stream::Encryption;
 use jiff::Timestamp;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
+use source::Source;
 use std::collections::HashMap;
 use std::io::Read;
 use std::path::Path;
@@ -66,7 +69,7 @@ pub fn list(offsite: &Offsite, monitor: &Monitor) -> Result<Listing> {
     runtime.run(monitor, async {
         let list = store.first_list().await?;
         if list.damaged.is_some() {
-            return Err(damaged_list(&store));
+            return Err(damaged_list(&store.location.to_string()));
         }
         let (entries, refused) = list.catalog.entries();
         let mut sizes = HashMap::new();
@@ -128,12 +131,11 @@ impl Runtime {
     }
 }
 
-fn damaged_list(store: &Store) -> Error {
+fn damaged_list(place: &str) -> Error {
     Error::Offsite {
         kind: ErrorKind::Damaged,
         message: format!(
-            "backup.json in {} is not a list of backups; the next push keeps it aside and writes a new one",
-            store.location
+            "backup.json in {place} is not a list of backups; the next push keeps it aside and writes a new one"
         ),
     }
 }

@@ -1,11 +1,12 @@
 //! Downloads what a store has and the backup folder has not. Nothing that comes is trusted: an entry is
 //! refused when it is not what an entry can be, and a file when it is not the one that the entry names.
 
-use super::download::receive;
 use super::location::Offsite;
-use super::store::{Head, Store};
-use super::{Known, Problem, Runtime, damaged_list, is_of_the_future, is_same, known};
-use crate::catalog::{BackupFolder, BackupName, Catalog, Entry, Part, PartName, StoredPart};
+use super::store::Store;
+use super::{Known, Problem, Runtime, Source, damaged_list, is_of_the_future, is_same, known};
+use crate::catalog::{
+    BackupFolder, BackupName, Catalog, Entry, Part, PartName, Refused, StoredPart,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hash::Sha256Hash;
 use crate::progress::{Monitor, Phase};
@@ -91,20 +92,21 @@ pub fn pull(
     monitor.check()?;
     let store = Store::new(offsite)?;
     let runtime = Runtime::new()?;
-    let done = runtime.run(monitor, run(&store, folder, options, monitor));
+    let source = Source::Store(&store);
+    let done = runtime.run(monitor, run(&source, folder, options, monitor));
     runtime.end();
     done
 }
 
-async fn run(
-    store: &Store,
+pub(super) async fn run(
+    source: &Source<'_>,
     path: &Path,
     options: &PullOptions,
     monitor: &Monitor,
 ) -> Result<Pulled> {
-    let list = store.first_list().await?;
+    let list = source.first_list().await?;
     if list.damaged.is_some() {
-        return Err(damaged_list(store));
+        return Err(damaged_list(&source.place()));
     }
     let (entries, refused) = list.catalog.entries();
     let recent = entries
@@ -125,34 +127,14 @@ async fn run(
     let is_wanted = |name: &str| options.names.is_empty() || names.contains(&name);
     let folder = BackupFolder::open(path)?;
     let (_, aside) = folder.catalog()?;
-    let mut pull = Pull {
-        store,
-        folder: &folder,
-        path,
-        options,
-        monitor,
-        pulled: Pulled {
-            store: store.location.to_string(),
-            pulled: Vec::new(),
-            already: Vec::new(),
-            problems: Vec::new(),
-            warnings: Vec::new(),
-            newest: None,
-        },
-    };
+    let mut pull = Pull::new(source, &folder, path, options, monitor);
     if let Some(aside) = aside {
         pull.pulled.warnings.push(format!(
             "backup.json was damaged; it is kept as {} and a new list was begun",
             aside.display()
         ));
     }
-    for refused in refused.iter().filter(|refused| is_wanted(&refused.name)) {
-        pull.pulled.problems.push(Problem {
-            name: refused.name.clone(),
-            kind: ErrorKind::Damaged,
-            reason: refused.reason.clone(),
-        });
-    }
+    pull.refuse(refused.iter().filter(|refused| is_wanted(&refused.name)));
     let wanted: Vec<Entry> = entries
         .iter()
         .filter(|entry| is_wanted(entry.name.as_str()))
@@ -164,13 +146,13 @@ async fn run(
     Ok(pull.pulled)
 }
 
-struct Pull<'a> {
-    store: &'a Store,
+pub(super) struct Pull<'a> {
+    source: &'a Source<'a>,
     folder: &'a BackupFolder,
     path: &'a Path,
     options: &'a PullOptions,
     monitor: &'a Monitor,
-    pulled: Pulled,
+    pub(super) pulled: Pulled,
 }
 
 /// Why a backup did not come.
@@ -187,7 +169,42 @@ impl From<Error> for Failed {
     }
 }
 
-impl Pull<'_> {
+impl<'a> Pull<'a> {
+    pub(super) fn new(
+        source: &'a Source<'a>,
+        folder: &'a BackupFolder,
+        path: &'a Path,
+        options: &'a PullOptions,
+        monitor: &'a Monitor,
+    ) -> Self {
+        Self {
+            source,
+            folder,
+            path,
+            options,
+            monitor,
+            pulled: Pulled {
+                store: source.place(),
+                pulled: Vec::new(),
+                already: Vec::new(),
+                problems: Vec::new(),
+                warnings: Vec::new(),
+                newest: None,
+            },
+        }
+    }
+
+    /// Says of entries of the list why they cannot be used.
+    pub(super) fn refuse<'r>(&mut self, refused: impl IntoIterator<Item = &'r Refused>) {
+        self.pulled
+            .problems
+            .extend(refused.into_iter().map(|refused| Problem {
+                name: refused.name.clone(),
+                kind: ErrorKind::Damaged,
+                reason: refused.reason.clone(),
+            }));
+    }
+
     /// Says so when the store has nothing as new as what is here and came from it, or went there.
     fn is_set_back(&mut self, entries: &[Entry]) -> Result<()> {
         let (catalog, _) = self.folder.catalog()?;
@@ -201,13 +218,14 @@ impl Pull<'_> {
             self.pulled.warnings.push(format!(
                 "the newest backup in {} is older than one that was there before: the store was set back, \
                  or backups were removed from it",
-                self.store.location
+                self.source.place()
             ));
         }
         Ok(())
     }
 
-    async fn all(&mut self, entries: Vec<Entry>, list: &Catalog) -> Result<()> {
+    /// The backups of the store that are to be downloaded.
+    pub(super) fn sort(&mut self, entries: Vec<Entry>, list: &Catalog) -> Result<Vec<Entry>> {
         let mut wanted = Vec::new();
         for entry in entries {
             match self.is_wanted(&entry, list)? {
@@ -216,6 +234,11 @@ impl Pull<'_> {
                 Err((kind, reason)) => self.pulled.problems.push(problem(&entry, kind, reason)),
             }
         }
+        Ok(wanted)
+    }
+
+    async fn all(&mut self, entries: Vec<Entry>, list: &Catalog) -> Result<()> {
+        let wanted = self.sort(entries, list)?;
         let total = wanted
             .iter()
             .flat_map(|entry| entry.parts().map(|(_, part)| part.size))
@@ -311,7 +334,7 @@ impl Pull<'_> {
                 Err(Failed::Error(error)) => return Err(error),
                 Err(Failed::Other(problem)) => problem,
             };
-            let list = self.store.list().await?;
+            let list = self.source.list().await?;
             match list.catalog.get(&entry.name) {
                 Some(now) if !is_same(&now, &entry) && look < MOST_LOOKS => {
                     match self.is_wanted(&now, &list.catalog)? {
@@ -335,15 +358,13 @@ impl Pull<'_> {
     async fn download(&mut self, entry: &Entry) -> std::result::Result<PulledBackup, Failed> {
         let mut heads = Vec::new();
         for (part, stored) in entry.parts() {
-            let head = self.store.head(stored.file.as_str()).await?;
-            let head = head.ok_or_else(|| {
-                other(
-                    entry,
-                    stored,
-                    ErrorKind::NotFound,
-                    "is in the list and not in the store",
-                )
-            })?;
+            let Some(head) = self.source.head(stored.file.as_str()).await? else {
+                if matches!(self.source, Source::Relay(_)) && self.is_here(stored, stored.size)? {
+                    continue;
+                }
+                let reason = "is in the list and not in the store";
+                return Err(other(entry, stored, ErrorKind::NotFound, reason));
+            };
             if stored.size.is_some_and(|size| size != head.size) {
                 let reason = "is not of the length that the list says: it is of another backup";
                 return Err(other(entry, stored, ErrorKind::Damaged, reason));
@@ -353,7 +374,7 @@ impl Pull<'_> {
         let mut needed = Vec::new();
         let mut is_proven = true;
         for (part, stored, head) in heads {
-            if self.is_here(stored, &head)? {
+            if self.is_here(stored, Some(head.size))? {
                 continue;
             }
             needed.push((part, stored, head));
@@ -367,7 +388,7 @@ impl Pull<'_> {
         for (part, stored, head) in needed {
             let to = self.folder.staged(&stored.file)?;
             let name = stored.file.as_str();
-            let hash = receive(self.store, name, &head, &to, self.monitor).await?;
+            let hash = self.source.receive(name, &head, &to, self.monitor).await?;
             let checked = match hash {
                 None => Err(other(
                     entry,
@@ -413,14 +434,14 @@ impl Pull<'_> {
     }
 
     /// Whether a file is here already: media files that a newer backup keeps, for instance.
-    fn is_here(&self, stored: &StoredPart, head: &Head) -> Result<bool> {
+    pub(super) fn is_here(&self, stored: &StoredPart, size: Option<u64>) -> Result<bool> {
         let path = self.path.join(stored.file.as_str());
         let Some(hash) = stored.sha256 else {
             return Ok(false);
         };
         let is_as_long = path
             .metadata()
-            .is_ok_and(|found| found.is_file() && found.len() == head.size);
+            .is_ok_and(|found| found.is_file() && size.is_none_or(|size| found.len() == size));
         Ok(is_as_long && super::hash_of(&path, self.monitor)? == hash)
     }
 

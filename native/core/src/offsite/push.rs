@@ -203,11 +203,7 @@ impl Push<'_> {
     }
 
     fn superseded(&mut self, entry: &Entry, timestamp: i64) {
-        let reason = format!(
-            "the store has a newer backup of this name, of {timestamp} (Unix time): another machine makes \
-             backups of this site"
-        );
-        self.problem(entry, ErrorKind::Exists, reason);
+        self.problem(entry, ErrorKind::Exists, superseded(timestamp));
     }
 
     /// Whether all files of an entry are in the store as they are here.
@@ -464,8 +460,16 @@ enum Published {
     Superseded(i64),
 }
 
+/// Why a backup does not go to a store that has a newer one of its name.
+pub(super) fn superseded(timestamp: i64) -> String {
+    format!(
+        "the store has a newer backup of this name, of {timestamp} (Unix time): another machine makes \
+         backups of this site"
+    )
+}
+
 /// Whether the backup of the store is the newer one. One from the future is not: it would stay for ever.
-fn is_newer(there: &Entry, here: &Entry) -> bool {
+pub(super) fn is_newer(there: &Entry, here: &Entry) -> bool {
     there.timestamp > here.timestamp && !is_of_the_future(there)
 }
 

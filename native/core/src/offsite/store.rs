@@ -56,6 +56,32 @@ pub(super) struct List {
     pub(super) written: Option<i64>,
 }
 
+impl List {
+    /// That of a store that has none.
+    pub(super) fn none() -> Self {
+        Self {
+            catalog: Catalog::default(),
+            version: None,
+            damaged: None,
+            written: None,
+        }
+    }
+
+    /// What a store has as its list.
+    pub(super) fn of(text: Bytes) -> Self {
+        match serde_json::from_slice(&text) {
+            Ok(catalog) => Self {
+                catalog,
+                ..Self::none()
+            },
+            Err(_) => Self {
+                damaged: Some(text),
+                ..Self::none()
+            },
+        }
+    }
+}
+
 /// What became of writing a list.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Written {
@@ -145,14 +171,7 @@ impl Store {
                 }
                 (meta, text.freeze())
             }
-            Err(object_store::Error::NotFound { .. }) => {
-                return Ok(List {
-                    catalog: Catalog::default(),
-                    version: None,
-                    damaged: None,
-                    written: None,
-                });
-            }
+            Err(object_store::Error::NotFound { .. }) => return Ok(List::none()),
             Err(error) => return Err(self.fail(doing, &error)),
         };
         let written = Some(meta.last_modified.timestamp());
@@ -160,15 +179,10 @@ impl Store {
             e_tag: meta.e_tag,
             version: meta.version,
         });
-        let (catalog, damaged) = match serde_json::from_slice(&text) {
-            Ok(catalog) => (catalog, None),
-            Err(_) => (Catalog::default(), Some(text)),
-        };
         Ok(List {
-            catalog,
             version,
-            damaged,
             written,
+            ..List::of(text)
         })
     }
 

@@ -1,0 +1,162 @@
+%% @doc A site in the `backup' environment: it follows another one, the primary, by restoring the newest backup
+%% of it.
+-module(backup_replica).
+
+-export([restore/2, prepare/2, restored/3, state/1, plain/1]).
+
+-include_lib("zotonic_core/include/zotonic.hrl").
+
+-export_type([state/0]).
+
+%% What the site is of, and how long ago that was true of the primary, in seconds. `newest' is the newest backup
+%% of the primary that is here.
+-type state() :: #{
+    restored := #{name := binary(), made := calendar:datetime(), at := calendar:datetime()} | undefined,
+    behind := non_neg_integer() | undefined,
+    newest := #{name := binary(), made := calendar:datetime()} | undefined,
+    looked_at := calendar:datetime() | undefined,
+    is_behind := boolean()
+}.
+
+%% @doc Restores a backup that was downloaded, when it is newer than what was restored last: the site is started
+%% again then. A restore that fails is told to the pages by {@link mod_backup}, and is tried again with the next
+%% round.
+-spec restore(zbackup:newest() | undefined, z:context()) -> ok | zbackup:error().
+restore(undefined, _Context) ->
+    ok;
+restore(#{name := Name, timestamp := Timestamp} = Newest, Context) ->
+    case backup_status:read(Context) of
+        #{restored := #{timestamp := Last}} when Last >= Timestamp ->
+            ok;
+        _ ->
+            case Newest of
+                #{is_proven := true} ->
+                    restore_all(Name, Timestamp, Context);
+                #{is_proven := false} ->
+                    {error, damaged,
+                        <<Name/binary, " is not restored: nothing proves that it is what was backed up. When it is "
+                          "of Zotonic's own module and encrypted, set its password here">>}
+            end
+    end.
+
+restore_all(Name, Timestamp, Context) ->
+    case all_of(Name, Context) of
+        {ok, Parts} ->
+            case mod_backup:restore_backup(Name, [{timestamp, Timestamp} | Parts], Context) of
+                ok -> ok;
+                {error, {_, _}} -> ok;
+                {error, Reason} -> {error, in_progress, <<"no restore now: ", (atom_to_binary(Reason))/binary>>}
+            end;
+        {error, _, _} = Error ->
+            Error
+    end.
+
+%% All that a backup has.
+all_of(Name, Context) ->
+    case zbackup:list(#{backup_dir => backup_site:dir(Context)}) of
+        {ok, #{backups := Backups}} ->
+            case [Backup || #{name := Listed} = Backup <- Backups, Listed =:= Name] of
+                [Backup] -> {ok, lists:append([pieces(Part) || Part <- [database, files, config], has(Part, Backup)])};
+                [] -> {error, unknown_backup, <<Name/binary, " is not in the list any more">>}
+            end;
+        {error, _, _} = Error ->
+            Error
+    end.
+
+has(Part, Backup) -> maps:get(Part, Backup) =/= undefined.
+
+pieces(config) -> [config, security];
+pieces(Part) -> [Part].
+
+%% @doc Before anything is restored on a replica. The restored configuration is that of the primary: were the
+%% node stopped just after it, the site would start as a second primary. So the mark that keeps it a replica
+%% comes first. And what was restored must be remembered: it would be restored again and again.
+-spec prepare([mod_backup:restore_option()], z:context()) -> ok | zbackup:error().
+prepare(_Parts, Context) ->
+    case m_site:environment(Context) of
+        backup ->
+            case z_sites_config:maybe_set_backup_env(Context) of
+                ok ->
+                    backup_status:writable(Context);
+                {error, Reason} ->
+                    {error, io, iolist_to_binary(io_lib:format(
+                        "priv/BACKUP, which keeps this site in the backup environment, cannot be written (~p): "
+                        "nothing is restored", [Reason]))}
+            end;
+        _ ->
+            ok
+    end.
+
+%% @doc Remembers what was restored. What a site is of is told by its database, where it has one.
+-spec restored([mod_backup:restore_option()], zbackup:restore_report(), z:context()) -> ok.
+restored(Parts, #{backup := Backup}, Context) ->
+    IsWhole = lists:member(database, Parts) orelse maps:get(database, Backup, undefined) =:= undefined,
+    case IsWhole andalso m_site:environment(Context) of
+        backup ->
+            #{name := Name, timestamp := Timestamp} = Backup,
+            Restored = #{name => Name, timestamp => Timestamp, at => erlang:system_time(second)},
+            backup_status:restored(Restored, Context);
+        _ ->
+            ok
+    end.
+
+%% @doc How it goes with a replica; `undefined' when the site is none.
+-spec state(z:context()) -> state() | undefined.
+state(Context) ->
+    case m_site:environment(Context) of
+        backup ->
+            Restored = maps:get(restored, backup_status:read(Context), undefined),
+            #{looked_at := LookedAt, newest := Newest} = backup_copier:state(Context),
+            #{
+                restored => restored(Restored),
+                behind => behind(Restored),
+                newest => newest(Newest),
+                looked_at => LookedAt,
+                is_behind => is_newer(Newest, Restored)
+            };
+        _ ->
+            undefined
+    end.
+
+restored(undefined) -> undefined;
+restored(#{name := Name, timestamp := Made, at := At}) -> #{name => Name, made => datetime(Made), at => datetime(At)}.
+
+behind(undefined) -> undefined;
+behind(#{timestamp := Made}) -> max(0, erlang:system_time(second) - Made).
+
+newest(undefined) -> undefined;
+newest(#{name := Name, timestamp := Made}) -> #{name => Name, made => datetime(Made)}.
+
+is_newer(#{timestamp := Newest}, #{timestamp := Restored}) -> Newest > Restored;
+is_newer(Newest, undefined) -> Newest =/= undefined;
+is_newer(undefined, _) -> false.
+
+datetime(Timestamp) -> calendar:system_time_to_universal_time(Timestamp, second).
+
+%% @doc The same for `bin/zotonic backup SITE list': an entry before those of the backups, when the site is a
+%% replica.
+-spec plain(z:context()) -> [map()].
+plain(Context) ->
+    case state(Context) of
+        undefined ->
+            [];
+        #{restored := Restored, behind := Behind, looked_at := LookedAt} ->
+            Shown = #{
+                name => <<"(replica)">>,
+                restored => field(name, Restored),
+                timestamp => field(made, Restored),
+                restored_at => field(at, Restored),
+                behind => backup_text:duration(Behind),
+                looked_at => LookedAt
+            },
+            Problems = [Message || #{message := Message} <- mod_backup:failures(Context)],
+            [maps:filter(fun(_, Value) -> Value =/= undefined end, Shown#{
+                problem => case Problems of
+                    [] -> undefined;
+                    _ -> iolist_to_binary(lists:join("\n", Problems))
+                end
+            })]
+    end.
+
+field(_, undefined) -> undefined;
+field(Name, Map) -> maps:get(Name, Map).
