@@ -35,6 +35,8 @@ pub(super) struct BegunPart {
     pub(super) number: usize,
     /// What the store calls it.
     pub(super) id: String,
+    /// The MD5 of what was sent, in hexadecimal: the file here may be another one by now.
+    pub(super) md5: String,
     /// Whether the store has proven that it has the right bytes.
     pub(super) is_proven: bool,
 }
@@ -259,6 +261,7 @@ mod tests {
         let second = BegunPart {
             number: 1,
             id: "second".into(),
+            md5: "0".repeat(32),
             is_proven: true,
         };
         journal.part("b", second.clone()).unwrap();

@@ -1,5 +1,6 @@
 //! Uploads the backups of a folder that are not in the store yet.
 
+use super::download::hash;
 use super::journal::Journal;
 use super::location::Offsite;
 use super::store::{List, Store, Written};
@@ -286,10 +287,14 @@ impl Push<'_> {
                 Known::Inside(_) | Known::Nothing => super::hash_of(&path, self.monitor)?,
             };
             let head = self.store.head(name).await?;
-            if head.is_some_and(|head| is_file(&head, size, sha256)) {
-                // It had arrived, and then something happened before the list was written.
-                self.monitor.add(size)?;
-                continue;
+            if let Some(head) = head.filter(|head| is_file(head, size, sha256)) {
+                // It had arrived, and then something happened before the list was written. So nobody knows
+                // whether it was proven: what the file says of itself does not prove it.
+                let there = hash(self.store, name, head.e_tag.as_ref(), size).await?;
+                if there == sha256 {
+                    self.monitor.add(size)?;
+                    continue;
+                }
             }
             let source = Source {
                 path: &path,
@@ -305,6 +310,14 @@ impl Push<'_> {
                     ));
                 }
             }
+        }
+        // The last look before files of that name are replaced.
+        if let Some(there) = self.store.list().await?.catalog.get(&entry.name)
+            && is_newer(&there, entry)
+        {
+            self.forget_all(entry).await?;
+            self.superseded(entry, there.timestamp);
+            return Ok(());
         }
         for file in arrived {
             finish(self.store, self.journal, file).await?;
@@ -330,21 +343,43 @@ impl Push<'_> {
     async fn publish(&mut self, entry: &Entry) -> Result<Published> {
         let mut entry = entry.clone();
         entry.is_filestore_uploaded = true;
-        for _ in 0..MOST_CONFLICTS {
+        let began = Instant::now();
+        let mut replaced = None;
+        let mut conflicts = 0;
+        while conflicts < MOST_CONFLICTS {
             let mut list = self.store.list().await?;
             self.keep_aside(&list).await?;
-            let before = list.catalog.get(&entry.name).map(Box::new);
+            let before = list.catalog.get(&entry.name);
             if let Some(newer) = before.as_ref().filter(|before| is_newer(before, &entry)) {
                 return Ok(Published::Superseded(newer.timestamp));
             }
+            if replaced.is_some() && before.as_ref().is_some_and(|now| is_same(now, &entry)) {
+                // It was written, though the answer did not come.
+                return Ok(Published::Done {
+                    before: replaced.flatten(),
+                    list: list.catalog,
+                });
+            }
+            replaced = Some(before.map(Box::new));
             list.catalog.set(entry.clone())?;
             let text = serde_json::to_vec(&list.catalog)
                 .map_err(|error| Error::Internal(format!("the list of the store: {error}")))?;
-            if self.store.write_list(&list, text).await? == Written::Done {
-                return Ok(Published::Done {
-                    before,
-                    list: list.catalog,
-                });
+            match self.store.write_list(&list, text).await? {
+                Written::Done => {
+                    return Ok(Published::Done {
+                        before: replaced.flatten(),
+                        list: list.catalog,
+                    });
+                }
+                Written::Conflict => conflicts += 1,
+                // The files are there already: not to be left without the list for one broken connection.
+                Written::Unknown(_) if began.elapsed() < self.store.patience => {
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+                Written::Unknown(error) => {
+                    let doing = "cannot write the list of backups in";
+                    return Err(self.store.fail(doing, &error));
+                }
             }
             // Not all at the same time again.
             let mut random = [0];

@@ -3,6 +3,7 @@
 use super::explain::explain;
 use super::location::{Location, Offsite};
 use super::transport::{Connector, Fault, element};
+use super::upload::may_pass;
 use crate::catalog::{Catalog, FILE_NAME};
 use crate::error::{Error, Result};
 use crate::hash::Sha256Hash;
@@ -31,6 +32,8 @@ pub(super) struct Store {
     pub(super) location: Location,
     /// For the first request.
     first: AmazonS3,
+    /// For what must be known to have been asked once.
+    once: AmazonS3,
     /// For all others.
     s3: AmazonS3,
     pub(super) patience: Duration,
@@ -57,11 +60,13 @@ pub(super) struct List {
 }
 
 /// What became of writing a list.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Written {
     Done,
     /// Another was faster: read it again.
     Conflict,
+    /// The answer did not come: it may be written, or not.
+    Unknown(object_store::Error),
 }
 
 impl Store {
@@ -74,7 +79,7 @@ impl Store {
             timeout: Duration::from_secs(offsite.timeout.into()),
             in_the_clear: location.is_in_the_clear(),
         };
-        let client = |patience| {
+        let client = |patience, max_retries| {
             let mut builder = AmazonS3Builder::new()
                 .with_bucket_name(&location.bucket)
                 .with_region(&location.region)
@@ -91,7 +96,7 @@ impl Store {
                         max_backoff: Duration::from_secs(15),
                         base: 3.0,
                     },
-                    max_retries: usize::MAX,
+                    max_retries,
                     retry_timeout: patience,
                 })
                 .with_http_connector(connector.clone());
@@ -107,8 +112,9 @@ impl Store {
                 .map_err(|error| explain(&location, "cannot use", &error))
         };
         Ok(Self {
-            first: client(patience.min(FIRST_PATIENCE))?,
-            s3: client(patience)?,
+            first: client(patience.min(FIRST_PATIENCE), usize::MAX)?,
+            once: client(patience, 0)?,
+            s3: client(patience, usize::MAX)?,
             patience,
             connector,
             location,
@@ -212,6 +218,7 @@ impl Store {
                 | object_store::Error::AlreadyExists { .. }
                 | object_store::Error::NotModified { .. },
             ) => Ok(Written::Conflict),
+            Err(error) if may_pass(&error) => Ok(Written::Unknown(error)),
             Err(error) => Err(self.fail("cannot write the list of backups in", &error)),
         }
     }
@@ -283,7 +290,12 @@ impl Store {
         Ok(bytes.freeze())
     }
 
-    pub(super) async fn begin(&self, name: &str, sha256: Sha256Hash) -> Result<String> {
+    /// Begins an upload. It is asked for once: the answer may be lost, and then the store has it all the same.
+    pub(super) async fn begin(
+        &self,
+        name: &str,
+        sha256: Sha256Hash,
+    ) -> Result<object_store::Result<String>> {
         let attributes = Attributes::from_iter([
             (
                 Attribute::ContentType,
@@ -295,10 +307,8 @@ impl Store {
             attributes,
             ..PutMultipartOptions::default()
         };
-        self.s3
-            .create_multipart_opts(&self.location.key(name)?, options)
-            .await
-            .map_err(|error| self.fail(&format!("cannot upload {name} to"), &error))
+        let key = self.location.key(name)?;
+        Ok(self.once.create_multipart_opts(&key, options).await)
     }
 
     pub(super) async fn part(

@@ -7,7 +7,7 @@ use super::journal::{Begun, BegunPart, Journal};
 use super::store::{Head, Store, is_unknown_upload};
 use super::transport::{Fault, Network};
 use crate::durable::open_file;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::hash::Sha256Hash;
 use crate::priority;
 use crate::progress::Monitor;
@@ -18,6 +18,7 @@ use md5::Md5;
 use object_store::multipart::PartId;
 use sha2::{Digest, Sha256};
 use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -32,6 +33,8 @@ const MOST_PARTS: u64 = 9_000;
 const WINDOW: u64 = 4 * PART;
 /// How often a part that arrived otherwise than it was sent is sent again.
 const MOST_DAMAGES: u32 = 4;
+/// How often a store may not know an upload (any more) that it has begun.
+const MOST_UNKNOWN: u32 = 3;
 /// How often a connection may break, however long that takes.
 pub(super) const MOST_BREAKS: u32 = 3;
 
@@ -76,7 +79,7 @@ pub(super) async fn send(
         .metadata()
         .map_err(Error::io("cannot read", source.path))?
         .len();
-    loop {
+    for _ in 0..MOST_UNKNOWN {
         let begun = begin(store, journal, source, size).await?;
         let file = file
             .try_clone()
@@ -97,9 +100,16 @@ pub(super) async fn send(
                 return Ok(None);
             }
             // It was too old for the store. The next is a new one, and has no parts yet.
-            Parts::Unknown => journal.borrow_mut().end(&begun.id)?,
+            Parts::Unknown => forget(store, journal, &begun).await?,
         }
     }
+    Err(Error::Offsite {
+        kind: ErrorKind::Store,
+        message: format!(
+            "cannot upload {} to {}: the store begins an upload, and then says that it does not know it",
+            source.name, store.location
+        ),
+    })
 }
 
 /// Takes up the upload of the same content that was begun before, or begins one.
@@ -117,8 +127,7 @@ async fn begin(
         }
         forget(store, journal, &begun).await?;
     }
-    journal.borrow_mut().beginning_of(source.name)?;
-    let id = store.begin(source.name, source.sha256).await?;
+    let id = begin_new(store, journal, source).await?;
     let begun = Begun {
         name: source.name.to_owned(),
         id,
@@ -129,6 +138,32 @@ async fn begin(
     };
     journal.borrow_mut().begin(begun.clone())?;
     Ok(begun)
+}
+
+/// Tells the store. When the answer is lost there may be an upload whose name nobody knows: that is looked for
+/// before it is told again.
+async fn begin_new(
+    store: &Store,
+    journal: &RefCell<Journal>,
+    source: &Source<'_>,
+) -> Result<String> {
+    let fail = |error| store.fail(&format!("cannot upload {} to", source.name), error);
+    let began = Instant::now();
+    let mut pause = Duration::from_millis(200);
+    loop {
+        journal.borrow_mut().beginning_of(source.name)?;
+        match store.begin(source.name, source.sha256).await? {
+            Ok(id) => return Ok(id),
+            Err(error) if may_pass(&error) && began.elapsed() < store.patience => {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 3).min(Duration::from_secs(15));
+                if forget_unknown(store, journal).await.is_err() {
+                    return Err(fail(&error));
+                }
+            }
+            Err(error) => return Err(fail(&error)),
+        }
+    }
 }
 
 /// Has the store forget what was begun when it was not known yet what the upload is called.
@@ -169,7 +204,7 @@ async fn parts(
     file: File,
     monitor: &Monitor,
 ) -> Result<Parts> {
-    let mut there: Vec<(usize, PartId)> = begun
+    let mut there: BTreeMap<usize, PartId> = begun
         .parts
         .iter()
         .map(|part| {
@@ -177,8 +212,7 @@ async fn parts(
             (part.number, PartId { content_id })
         })
         .collect();
-    let known = there.iter().map(|(number, _)| *number).collect();
-    let (mut pieces, hash) = read(file, source.path, begun, known, monitor)?;
+    let (mut pieces, hash) = read(file, source.path, begun, monitor)?;
     let is_proven = Cell::new(begun.parts.iter().all(|part| part.is_proven));
     let at_once = usize::try_from(WINDOW / begun.part_size)
         .unwrap_or(1)
@@ -201,6 +235,7 @@ async fn parts(
                     BegunPart {
                         number: piece.number,
                         id: id.content_id.clone(),
+                        md5: piece.md5,
                         is_proven: is_part_proven,
                     },
                 )?;
@@ -211,16 +246,14 @@ async fn parts(
     );
     while let Some(part) = sent.next().await {
         match part? {
-            Some(part) => there.push(part),
+            Some((number, id)) => drop(there.insert(number, id)),
             None => return Ok(Parts::Unknown),
         }
     }
     if hash.await.ok() != Some(source.sha256) {
         return Ok(Parts::OfOther);
     }
-    there.sort_by_key(|(number, _)| *number);
-    let parts = there.into_iter().map(|(_, id)| id).collect();
-    Ok(Parts::All(parts, is_proven.get()))
+    Ok(Parts::All(there.into_values().collect(), is_proven.get()))
 }
 
 struct Piece {
@@ -232,12 +265,12 @@ struct Piece {
 
 type Pieces = mpsc::Receiver<Result<Piece>>;
 
-/// Reads a file in pieces, on a thread of its own; and the hash of it, after the last.
+/// Reads a file in pieces, on a thread of its own; and the hash of it, after the last. Pieces that are in the
+/// store as they are here are left out.
 fn read(
     mut file: File,
     path: &Path,
     begun: &Begun,
-    known: Vec<usize>,
     monitor: &Monitor,
 ) -> Result<(Pieces, oneshot::Receiver<Sha256Hash>)> {
     let (send, receive) = mpsc::channel(1);
@@ -245,6 +278,11 @@ fn read(
     let path = path.to_owned();
     let part_size = begun.part_size;
     let size = begun.size;
+    let there: HashMap<usize, String> = begun
+        .parts
+        .iter()
+        .map(|part| (part.number, part.md5.clone()))
+        .collect();
     let monitor = monitor.clone();
     priority::spawn("upload", move || {
         let mut hasher = Sha256::new();
@@ -266,13 +304,14 @@ fn read(
                     break;
                 }
                 hasher.update(&bytes);
-                if known.contains(&number) {
+                let md5 = hex::encode(Md5::digest(&bytes));
+                if there.get(&number) == Some(&md5) {
                     monitor.add(count)?;
                     continue;
                 }
                 let piece = Piece {
                     number,
-                    md5: hex::encode(Md5::digest(&bytes)),
+                    md5,
                     bytes: bytes.into(),
                 };
                 if send.blocking_send(Ok(piece)).is_err() {
@@ -363,6 +402,15 @@ fn is_of(id: &PartId, piece: &Piece) -> bool {
     e_tag.eq_ignore_ascii_case(&piece.md5)
 }
 
+/// Whether what failed may work when it is tried again.
+pub(super) fn may_pass(error: &object_store::Error) -> bool {
+    match Fault::of(error) {
+        Some(Fault::Refused { status, .. }) => *status >= 500 || [408, 429].contains(status),
+        Some(Fault::Network(Network::Broken | Network::Connect, _) | Fault::Stalled(_)) => true,
+        _ => false,
+    }
+}
+
 /// Makes the file appear, in the place of an older one of its name, and looks whether it is there.
 ///
 /// # Errors
@@ -398,7 +446,7 @@ pub(super) async fn finish(
 
 fn not_there(store: &Store, name: &str, what: &str) -> Error {
     Error::Offsite {
-        kind: crate::error::ErrorKind::Damaged,
+        kind: ErrorKind::Damaged,
         message: format!(
             "{name} in {} {what}: something on the way or in the store damages files; the list there does \
              not name it, and the local backups are untouched",
