@@ -145,6 +145,7 @@ impl State {
             passed += count;
             let is_body = count > 8 << 10;
             let mut is_cut = false;
+            let mut is_answered = false;
             let mut wait = Duration::ZERO;
             match &mut *self.fault.lock().unwrap() {
                 Fault::Cut { after, times } if is_up && passed > *after && *times > 0 => {
@@ -185,6 +186,7 @@ impl State {
                     *times -= 1;
                     drop(from.write_all(answer.as_bytes()));
                     is_cut = true;
+                    is_answered = !answer.is_empty();
                 }
                 Fault::LoseAfter { is_lost: true, .. } => continue,
                 Fault::Endless if is_up && has(piece, "range: bytes") => {
@@ -201,8 +203,12 @@ impl State {
                 _ => {}
             }
             if is_cut {
-                let _ = from.shutdown(Shutdown::Both);
                 let _ = to.shutdown(Shutdown::Both);
+                if is_answered {
+                    // Whoever is still sending when a connection ends does not hear the answer.
+                    let _ = std::io::copy(&mut from, &mut std::io::sink());
+                }
+                let _ = from.shutdown(Shutdown::Both);
                 return;
             }
             std::thread::sleep(wait);

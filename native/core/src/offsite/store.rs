@@ -17,7 +17,6 @@ use object_store::{
     ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, RetryConfig,
     UpdateVersion,
 };
-use std::collections::HashMap;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -47,6 +46,8 @@ pub(super) struct Head {
     pub(super) e_tag: Option<String>,
     /// What whoever uploaded it said.
     pub(super) sha256: Option<Sha256Hash>,
+    /// When it was written, in seconds since 1970.
+    pub(super) written: i64,
 }
 
 /// The list of a store, and what it must still be when it is replaced.
@@ -244,6 +245,7 @@ impl Store {
                     .attributes
                     .get(&Attribute::Metadata(SHA256.into()))
                     .and_then(|hash| Sha256Hash::try_from(hash.to_string()).ok()),
+                written: found.meta.last_modified.timestamp(),
             })),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(self.fail(&format!("cannot look for {name} in"), &error)),
@@ -401,22 +403,6 @@ impl Store {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(self.fail(&format!("cannot remove {name} from"), &error)),
         }
-    }
-
-    /// The names in the folder, and when each was written, in seconds since 1970.
-    pub(super) async fn names(&self) -> Result<HashMap<String, i64>> {
-        let folder = self.location.folder()?;
-        let folder = (!folder.as_ref().is_empty()).then_some(folder);
-        let found = self
-            .s3
-            .list_with_delimiter(folder.as_ref())
-            .await
-            .map_err(|error| self.fail("cannot list what is in", &error))?;
-        let named = found.objects.into_iter().filter_map(|object| {
-            let name = object.location.filename()?.to_owned();
-            Some((name, object.last_modified.timestamp()))
-        });
-        Ok(named.collect())
     }
 }
 
