@@ -5,7 +5,7 @@ use super::journal::Journal;
 use super::location::Offsite;
 use super::store::{Head, List, Store, Written};
 use super::upload::{Source, finish, forget, forget_unknown, is_file, send};
-use super::{Known, Problem, Runtime, is_of_the_future, is_same, known};
+use super::{CLOCKS_DIFFER, Known, Problem, Runtime, is_of_the_future, is_same, known};
 use crate::catalog::{
     BackupFolder, BackupName, Catalog, Entry, FILE_NAME, Part, PartName, StoredPart,
 };
@@ -146,6 +146,25 @@ fn with_parts(mut entry: Entry, parts: &[Part]) -> Entry {
     entry
 }
 
+/// A backup with the parts of it that were not asked for and that are in the store already.
+fn with_kept(mut entry: Entry, there: Option<&Entry>, parts: &[Part]) -> Entry {
+    let is_same =
+        |there: &&Entry| there.timestamp == entry.timestamp && there.is_ours() == entry.is_ours();
+    if let Some(there) = there.filter(is_same) {
+        if !is_asked_for(parts, Part::Database) {
+            entry.database.clone_from(&there.database);
+        }
+        if !is_asked_for(parts, Part::Config) {
+            entry.config.clone_from(&there.config);
+        }
+        if !is_asked_for(parts, Part::Files) {
+            entry.files.clone_from(&there.files);
+            entry.files_timestamp = there.files_timestamp;
+        }
+    }
+    entry
+}
+
 fn is_asked_for(parts: &[Part], part: Part) -> bool {
     parts.is_empty() || parts.contains(&part)
 }
@@ -174,12 +193,20 @@ impl Push<'_> {
         for entry in entries {
             let there = list.catalog.get(&entry.name);
             match there {
-                Some(there) if is_newer(&there, &entry) => {
+                Some(there) if is_newer(list.written, &there, &entry) => {
                     self.superseded(&entry, there.timestamp);
                 }
-                Some(there) if is_same(&there, &entry) && self.is_there(&entry).await? => {
-                    self.marks.push((entry.name.clone(), entry.timestamp));
-                    self.pushed.already.push(entry.name);
+                Some(there)
+                    if is_same(&there, &with_kept(entry.clone(), Some(&there), self.parts)) =>
+                {
+                    match self.is_there(&entry).await? {
+                        There::Yes => {
+                            self.marks.push((entry.name.clone(), entry.timestamp));
+                            self.pushed.already.push(entry.name);
+                        }
+                        There::Other(file) => self.differs(&entry, &file),
+                        There::No => wanted.push(entry),
+                    }
                 }
                 _ => wanted.push(entry),
             }
@@ -219,11 +246,22 @@ impl Push<'_> {
         self.problem(entry, ErrorKind::Exists, reason);
     }
 
+    /// The same backup, of which nobody can tell whose file is right: the one there is not replaced.
+    fn differs(&mut self, entry: &Entry, file: &PartName) {
+        let reason = format!(
+            "{file} has another length than its copy in the store, and no hash tells which of them is right: \
+             look at both (a disk that was full may have cut it), and remove the wrong one"
+        );
+        self.problem(entry, ErrorKind::Damaged, reason);
+    }
+
     /// Whether all files of an entry are in the store as they are here.
-    async fn is_there(&self, entry: &Entry) -> Result<bool> {
+    async fn is_there(&self, entry: &Entry) -> Result<There> {
+        let mut there = There::Yes;
         for (part, stored) in entry.parts() {
             let Some(head) = self.store.head(stored.file.as_str()).await? else {
-                return Ok(false);
+                there = There::No;
+                continue;
             };
             let path = self.folder.join(stored.file.as_str());
             let size = path.metadata().ok().map(|metadata| metadata.len());
@@ -232,15 +270,14 @@ impl Push<'_> {
                 continue;
             };
             let encryption = seems(&path);
-            let fits = match encryption.map(|encryption| known(entry, part, stored, encryption)) {
-                Ok(Known::Hash(hash)) => is_file(&head, size, hash),
-                _ => head.size == size,
-            };
-            if !fits {
-                return Ok(false);
+            match encryption.map(|encryption| known(entry, part, stored, encryption)) {
+                Ok(Known::Hash(hash)) if is_file(&head, size, hash) => {}
+                Ok(Known::Hash(_)) => there = There::No,
+                _ if head.size == size => {}
+                _ => return Ok(There::Other(stored.file.clone())),
             }
         }
-        Ok(true)
+        Ok(there)
     }
 
     /// Uploads a backup; when it is replaced meanwhile, the one that replaced it.
@@ -320,8 +357,9 @@ impl Push<'_> {
             }
         }
         // The last look before files of that name are replaced.
-        if let Some(there) = self.store.list().await?.catalog.get(&entry.name)
-            && is_newer(&there, entry)
+        let list = self.store.list().await?;
+        if let Some(there) = list.catalog.get(&entry.name)
+            && is_newer(list.written, &there, entry)
         {
             self.forget_all(entry).await?;
             self.superseded(entry, there.timestamp);
@@ -350,16 +388,20 @@ impl Push<'_> {
 
     /// Puts an entry in the list of the store, and leaves the others as they are.
     async fn publish(&mut self, entry: &Entry) -> Result<Published> {
-        let mut entry = entry.clone();
-        entry.is_filestore_uploaded = true;
+        let mut uploaded = entry.clone();
+        uploaded.is_filestore_uploaded = true;
         let began = Instant::now();
         let mut replaced = None;
         let mut conflicts = 0;
         while conflicts < MOST_CONFLICTS {
             let mut list = self.store.list().await?;
             self.keep_aside(&list).await?;
-            let before = list.catalog.get(&entry.name);
-            if let Some(newer) = before.as_ref().filter(|before| is_newer(before, &entry)) {
+            let before = list.catalog.get(&uploaded.name);
+            let entry = with_kept(uploaded.clone(), before.as_ref(), self.parts);
+            if let Some(newer) = before
+                .as_ref()
+                .filter(|before| is_newer(list.written, before, &entry))
+            {
                 return Ok(Published::Superseded(newer.timestamp));
             }
             if replaced.is_some() && before.as_ref().is_some_and(|now| is_same(now, &entry)) {
@@ -510,6 +552,14 @@ impl Push<'_> {
     }
 }
 
+/// Whether the files of a backup are in the store.
+enum There {
+    Yes,
+    No,
+    /// This one is another, and nothing tells which is right.
+    Other(PartName),
+}
+
 enum Published {
     /// The entry of that name that was there before, and the list as it is now.
     Done {
@@ -541,9 +591,11 @@ fn left_behind(list: &Catalog, marks: &[(BackupName, i64)], parts: &[Part]) -> V
     files.filter(|file| !list.mentions(file.as_str())).collect()
 }
 
-/// Whether the backup of the store is the newer one. One from the future is not: it would stay for ever.
-fn is_newer(there: &Entry, here: &Entry) -> bool {
-    there.timestamp > here.timestamp && !is_of_the_future(there)
+/// Whether the backup of the store, whose list was written then, is the newer one. One from the future is not:
+/// it would stay for ever. But when the store wrote it that late as well, it is our clock that is wrong.
+fn is_newer(written: Option<i64>, there: &Entry, here: &Entry) -> bool {
+    let was_future = written.is_none_or(|at| there.timestamp > at.saturating_add(CLOCKS_DIFFER));
+    there.timestamp > here.timestamp && !(is_of_the_future(there) && was_future)
 }
 
 /// Whether an error is about a file of the backup: the next backup may be good.
@@ -595,5 +647,42 @@ mod tests {
             "x": {"timestamp": 1, "files": "site-\u00e9.tar.gz"}}"#;
         let left = left(other, "site-é", 9, &[]);
         assert!(!left.contains(&"site-é.tar.gz".into()), "{left:?}");
+    }
+
+    #[test]
+    fn parts_that_were_not_asked_for_stay_in_the_list() {
+        let whole = r#"{"site-3": {"timestamp": 9, "writer": "z", "database": "site-3.sql.gz",
+            "files": "site-3.tar.gz", "files_timestamp": 5}}"#;
+        let there = catalog(whole).get(&name("site-3")).unwrap();
+        let here = with_parts(there.clone(), &[Part::Database]);
+        assert!(here.files.is_none());
+        assert_eq!(
+            with_kept(here.clone(), Some(&there), &[Part::Database]),
+            there
+        );
+        assert_eq!(with_kept(here.clone(), Some(&there), &[]), here);
+        let mut older = there.clone();
+        older.timestamp = 8;
+        assert_eq!(
+            with_kept(here.clone(), Some(&older), &[Part::Database]),
+            here
+        );
+    }
+
+    #[test]
+    fn a_clock_that_is_slow_does_not_make_the_newer_one_older() {
+        let at = |timestamp| {
+            let mut entry = catalog(LIST).get(&name("site-3")).unwrap();
+            entry.timestamp = timestamp;
+            entry
+        };
+        let now = jiff::Timestamp::now().as_second();
+        assert!(is_newer(Some(now), &at(now), &at(now - 9)));
+        assert!(!is_newer(Some(now), &at(now - 9), &at(now)));
+        // Ten days ahead, to a store that writes today; and to one that was there ten days later too.
+        let later = now + 10 * 86_400;
+        assert!(!is_newer(Some(now), &at(later), &at(now)));
+        assert!(!is_newer(None, &at(later), &at(now)));
+        assert!(is_newer(Some(later), &at(later), &at(now)));
     }
 }
