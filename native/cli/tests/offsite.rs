@@ -145,6 +145,22 @@ fn files_that_were_replaced_are_removed_and_those_of_others_are_not() {
 }
 
 #[test]
+fn what_another_machine_has_put_in_the_place_of_what_was_replaced_stays() {
+    let store = Store::new();
+    let mut site = store.site();
+    let name = site.backup();
+    site.run("push").good();
+    site.encrypt(true);
+    std::thread::sleep(Duration::from_millis(1100));
+    site.backup();
+    // Another has completed its files, and has not yet written the list.
+    store.put(&format!("{name}.tar.gz"), "of another");
+    site.run("push").good();
+    assert_eq!(store.get(&format!("{name}.tar.gz")), b"of another");
+    assert_eq!(store.list(), site.catalog());
+}
+
+#[test]
 fn two_machines_that_push_at_once_lose_nothing() {
     let store = Store::new();
     for round in 0..3 {

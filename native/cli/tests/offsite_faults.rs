@@ -329,3 +329,55 @@ fn a_newer_backup_that_comes_meanwhile_keeps_its_files() {
     assert!(store.get(&stored) == there);
     assert_eq!(store.uploads(), [""; 0]);
 }
+
+#[test]
+fn a_list_that_is_damaged_on_its_way_is_not_written_back() {
+    for (from, to) in [("{\"other", "]\"other"), ("\"odd\": 1", "\"odd\": 2")] {
+        let (store, proxy, site) = behind("");
+        let name = site.backup();
+        store.put("backup.json", r#"{"other": {"timestamp": 1, "odd": 1}}"#);
+        proxy.set(Fault::Replace { from, to, times: 1 });
+        site.run("push").good();
+        assert!(matches!(proxy.fault(), Fault::Replace { times: 0, .. }));
+        let list = store.list();
+        assert_eq!(list["other"]["odd"], 1, "{list}");
+        assert!(list[&name].is_object(), "{list}");
+    }
+}
+
+const REFUSED: &str = "HTTP/1.1 403 Forbidden\r\nContent-Length: 40\r\nConnection: close\r\n\r\n\
+                       <Error><Code>AccessDenied</Code></Error>";
+
+#[test]
+fn a_key_that_may_not_remove_uploads_all_the_same() {
+    let (store, proxy, mut site) = behind("");
+    let name = site.backup();
+    site.run("push").good();
+    site.encrypt(true);
+    std::thread::sleep(Duration::from_millis(1100));
+    site.backup();
+    proxy.set(Fault::Refuse {
+        words: "DELETE /",
+        answer: REFUSED,
+        times: u32::MAX,
+    });
+    site.run("push").expect(0, &["may still be in the store"]);
+    assert!(store.names().contains(&format!("{name}.tar.gz")));
+    assert_eq!(store.list(), site.catalog());
+}
+
+#[test]
+fn parts_that_the_store_has_lost_are_sent_again() {
+    let (store, proxy, site) = behind("");
+    site.backup();
+    proxy.set(Fault::Refuse {
+        words: "<CompleteMultipartUpload",
+        answer: "HTTP/1.1 400 Bad Request\r\nContent-Length: 39\r\nConnection: close\r\n\r\n\
+                 <Error><Code>InvalidPart</Code></Error>",
+        times: 1,
+    });
+    site.run("push").good();
+    assert!(matches!(proxy.fault(), Fault::Refuse { times: 0, .. }));
+    assert_eq!(store.uploads(), [""; 0]);
+    store.is_copy_of(&site);
+}

@@ -29,6 +29,12 @@ pub(crate) enum Fault {
     ChangeDown {
         times: u32,
     },
+    /// The same of what comes down, only of this text and to that, of the same length.
+    Replace {
+        from: &'static str,
+        to: &'static str,
+        times: u32,
+    },
     /// It says this instead of the server, so many times.
     Answer {
         status: String,
@@ -163,6 +169,14 @@ impl State {
                 Fault::ChangeDown { times } if !is_up && is_body && *times > 0 => {
                     *times -= 1;
                     piece[count - 100] ^= 0x20;
+                }
+                Fault::Replace { from, to, times } if !is_up && *times > 0 => {
+                    let length = from.len();
+                    let mut windows = piece.windows(length);
+                    if let Some(at) = windows.position(|window| window == from.as_bytes()) {
+                        *times -= 1;
+                        piece[at..at + length].copy_from_slice(to.as_bytes());
+                    }
                 }
                 Fault::Slow(time) => wait = *time,
                 Fault::LoseAfter { words, is_lost } if is_up => *is_lost |= has(piece, words),

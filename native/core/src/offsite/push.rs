@@ -4,7 +4,7 @@ use super::download::hash;
 use super::journal::Journal;
 use super::location::Offsite;
 use super::store::{Head, List, Store, Written};
-use super::upload::{Source, finish, forget, forget_unknown, is_file, send};
+use super::upload::{Arrived, Source, finish, forget, forget_unknown, is_file, send};
 use super::{CLOCKS_DIFFER, Known, Problem, Runtime, is_of_the_future, is_same, known};
 use crate::catalog::{
     BackupFolder, BackupName, Catalog, Entry, FILE_NAME, Part, PartName, StoredPart,
@@ -341,20 +341,9 @@ impl Push<'_> {
                     continue;
                 }
             }
-            let source = Source {
-                path: &path,
-                name,
-                sha256,
-            };
-            match send(self.store, self.journal, &source, self.monitor).await? {
-                Some(file) => arrived.push(file),
-                None => {
-                    return Err(Error::damaged(
-                        &path,
-                        "its hash is not that of the backup: it was changed or replaced",
-                    ));
-                }
-            }
+            let source = Source { path, name, sha256 };
+            let file = self.send(&source).await?;
+            arrived.push((source, file));
         }
         // The last look before files of that name are replaced.
         let list = self.store.list().await?;
@@ -365,8 +354,19 @@ impl Push<'_> {
             self.superseded(entry, there.timestamp);
             return Ok(());
         }
-        for file in arrived {
-            finish(self.store, self.journal, file).await?;
+        for (source, file) in arrived {
+            if !finish(self.store, self.journal, file).await? {
+                let file = self.send(&source).await?;
+                if !finish(self.store, self.journal, file).await? {
+                    return Err(Error::Offsite {
+                        kind: ErrorKind::Store,
+                        message: format!(
+                            "cannot upload {} to {}: the store loses what is sent to it",
+                            source.name, self.store.location
+                        ),
+                    });
+                }
+            }
         }
         match self.publish(entry).await? {
             Published::Done { before, list } => {
@@ -384,6 +384,16 @@ impl Push<'_> {
                 Ok(())
             }
         }
+    }
+
+    async fn send(&self, source: &Source<'_>) -> Result<Arrived> {
+        let sent = send(self.store, self.journal, source, self.monitor).await?;
+        sent.ok_or_else(|| {
+            Error::damaged(
+                &source.path,
+                "its hash is not that of the backup: it was changed or replaced",
+            )
+        })
     }
 
     /// Puts an entry in the list of the store, and leaves the others as they are.

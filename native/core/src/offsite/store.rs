@@ -2,19 +2,20 @@
 
 use super::explain::explain;
 use super::location::{Location, Offsite};
-use super::transport::{Connector, Fault, element};
+use super::transport::{Connector, Fault};
 use super::upload::may_pass;
 use crate::catalog::{Catalog, FILE_NAME};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::hash::Sha256Hash;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
+use md5::{Digest, Md5};
 use object_store::aws::{AmazonS3, AmazonS3Builder, AwsAuthorizer, Checksum, S3ConditionalPut};
 use object_store::client::{HttpConnector, HttpRequestBody};
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::{
-    Attribute, Attributes, BackoffConfig, ClientOptions, GetOptions, GetRange, ObjectStore,
-    ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, RetryConfig,
+    Attribute, Attributes, BackoffConfig, ClientOptions, GetOptions, GetRange, ObjectMeta,
+    ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, RetryConfig,
     UpdateVersion,
 };
 use std::ops::Range;
@@ -24,6 +25,8 @@ use std::time::Duration;
 const SHA256: &str = "sha256";
 /// How long a store is tried that did not answer once yet: a person waits for it.
 const FIRST_PATIENCE: Duration = Duration::from_secs(15);
+/// How often a list is read that is another each time.
+const MOST_READS: u32 = 4;
 /// The longest list that is read, in bytes.
 const LONGEST_LIST: u64 = 16 << 20;
 
@@ -136,52 +139,82 @@ impl Store {
     }
 
     async fn list_by(&self, s3: &AmazonS3) -> Result<List> {
-        let key = self.location.key(FILE_NAME)?;
-        let doing = "cannot read the list of backups in";
-        let (meta, text) = match s3.get(&key).await {
-            Ok(found) if found.meta.size > LONGEST_LIST => return Err(self.too_long()),
-            Ok(found) => {
-                let meta = found.meta.clone();
-                let mut text = BytesMut::new();
-                let mut chunks = found.into_stream();
-                while let Some(chunk) = chunks.next().await {
-                    text.extend_from_slice(&chunk.map_err(|error| self.fail(doing, &error))?);
-                    if text.len() as u64 > LONGEST_LIST {
-                        return Err(self.too_long());
-                    }
-                }
-                (meta, text.freeze())
-            }
-            Err(object_store::Error::NotFound { .. }) => {
+        let mut before = None;
+        for _ in 0..MOST_READS {
+            let Some((meta, text)) = self.read_list(s3).await? else {
                 return Ok(List {
                     catalog: Catalog::default(),
                     version: None,
                     damaged: None,
                     written: None,
                 });
+            };
+            // What was damaged on its way would be written back. Not each ETag is an MD5.
+            let is_proven = meta.e_tag.as_deref().is_some_and(|tag| is_md5(tag, &text));
+            if is_proven || before.as_ref() == Some(&text) {
+                let (catalog, damaged) = match serde_json::from_slice(&text) {
+                    Ok(catalog) => (catalog, None),
+                    Err(_) => (Catalog::default(), Some(text)),
+                };
+                return Ok(List {
+                    catalog,
+                    damaged,
+                    written: Some(meta.last_modified.timestamp()),
+                    version: Some(UpdateVersion {
+                        e_tag: meta.e_tag,
+                        version: meta.version,
+                    }),
+                });
             }
+            before = Some(text);
+        }
+        Err(Error::Offsite {
+            kind: ErrorKind::Damaged,
+            message: format!(
+                "the list of backups in {} is another each time that it is read: something on the way damages \
+                 what comes, or another writes it all the time",
+                self.location
+            ),
+        })
+    }
+
+    async fn read_list(&self, s3: &AmazonS3) -> Result<Option<(ObjectMeta, Bytes)>> {
+        let key = self.location.key(FILE_NAME)?;
+        let doing = "cannot read the list of backups in";
+        let found = match s3.get(&key).await {
+            Ok(found) => found,
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
             Err(error) => return Err(self.fail(doing, &error)),
         };
-        let written = Some(meta.last_modified.timestamp());
-        let version = Some(UpdateVersion {
-            e_tag: meta.e_tag,
-            version: meta.version,
-        });
-        let (catalog, damaged) = match serde_json::from_slice(&text) {
-            Ok(catalog) => (catalog, None),
-            Err(_) => (Catalog::default(), Some(text)),
-        };
-        Ok(List {
-            catalog,
-            version,
-            damaged,
-            written,
-        })
+        if found.meta.size > LONGEST_LIST {
+            return Err(self.too_long());
+        }
+        let encoding = found.attributes.get(&Attribute::ContentEncoding);
+        if let Some(encoding) = encoding.filter(|encoding| encoding.as_ref() != "identity") {
+            return Err(Error::Offsite {
+                kind: ErrorKind::Store,
+                message: format!(
+                    "{doing} {}: it comes with the encoding {encoding:?}, which nobody asked for; look what is \
+                     between here and the store",
+                    self.location
+                ),
+            });
+        }
+        let meta = found.meta.clone();
+        let mut text = BytesMut::new();
+        let mut chunks = found.into_stream();
+        while let Some(chunk) = chunks.next().await {
+            text.extend_from_slice(&chunk.map_err(|error| self.fail(doing, &error))?);
+            if text.len() as u64 > LONGEST_LIST {
+                return Err(self.too_long());
+            }
+        }
+        Ok(Some((meta, text.freeze())))
     }
 
     fn too_long(&self) -> Error {
         Error::Offsite {
-            kind: crate::error::ErrorKind::Damaged,
+            kind: ErrorKind::Damaged,
             message: format!(
                 "the list of backups in {} is far too long to be one; look who writes there",
                 self.location
@@ -364,11 +397,13 @@ impl Store {
         let key = self.location.key(name)?;
         let found = self.query_uploads(key.as_ref()).await;
         let xml = found.map_err(|error| self.fail(doing, &error))?;
-        let uploads = xml.split("<Upload>").skip(1);
-        Ok(uploads
-            .filter(|upload| element(upload.as_bytes(), "Key") == escaped(key.as_ref()))
-            .map(|upload| element(upload.as_bytes(), "UploadId"))
-            .collect())
+        uploads_of(&xml, key.as_ref()).ok_or_else(|| Error::Offsite {
+            kind: ErrorKind::Store,
+            message: format!(
+                "{doing} {}: what the store answers is not the whole list of them",
+                self.location
+            ),
+        })
     }
 
     /// `object_store` has no request for this.
@@ -406,11 +441,50 @@ impl Store {
     }
 }
 
-/// A text as XML has it.
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
+/// Whether an ETag is the MD5 of this.
+fn is_md5(e_tag: &str, text: &[u8]) -> bool {
+    e_tag
+        .trim_matches('"')
+        .eq_ignore_ascii_case(&hex::encode(Md5::digest(text)))
+}
+
+/// What the uploads of a key are called, when this is the list of all.
+fn uploads_of(xml: &str, key: &str) -> Option<Vec<String>> {
+    let (_, list) = xml.split_once("<ListMultipartUploadsResult")?;
+    if tagged(list, "IsTruncated").is_some_and(|text| text.trim() == "true") {
+        return None;
+    }
+    let uploads = list.split("<Upload>").skip(1);
+    let of_key = uploads.filter(|upload| tagged(upload, "Key").as_deref() == Some(key));
+    of_key.map(|upload| tagged(upload, "UploadId")).collect()
+}
+
+/// The text of an element, as it is meant.
+fn tagged(xml: &str, name: &str) -> Option<String> {
+    let (_, rest) = xml.split_once(&format!("<{name}>"))?;
+    let (mut rest, _) = rest.split_once(&format!("</{name}>"))?;
+    let mut text = String::new();
+    while let Some((before, after)) = rest.split_once('&') {
+        let (entity, after) = after.split_once(';')?;
+        let code = entity.strip_prefix('#');
+        let code = code.map(|code| match code.strip_prefix(['x', 'X']) {
+            Some(hex) => u32::from_str_radix(hex, 16),
+            None => code.parse(),
+        });
+        text.push_str(before);
+        text.push(match (entity, code) {
+            (_, Some(code)) => char::from_u32(code.ok()?)?,
+            ("amp", _) => '&',
+            ("lt", _) => '<',
+            ("gt", _) => '>',
+            ("quot", _) => '"',
+            ("apos", _) => '\'',
+            _ => return None,
+        });
+        rest = after;
+    }
+    text.push_str(rest);
+    Some(text)
 }
 
 /// Whether the upload is not known (any more).
@@ -424,4 +498,45 @@ fn cannot_compare(error: &object_store::Error) -> bool {
     matches!(Fault::of(error), Some(Fault::Refused { status: 501, .. }))
         || matches!(Fault::of(error), Some(Fault::Refused { status: 400, code, .. })
         if ["NotImplemented", "InvalidRequest", "InvalidArgument"].contains(&code.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(inside: &str) -> String {
+        format!(
+            "<?xml?><ListMultipartUploadsResult xmlns=\"s3\">{inside}</ListMultipartUploadsResult>"
+        )
+    }
+
+    #[test]
+    fn uploads_are_found_however_they_are_written() {
+        let id = "a&b".repeat(200);
+        let upload = |key: &str| {
+            let id = id.replace('&', "&amp;");
+            format!("<Upload><Key>{key}</Key><UploadId>{id}</UploadId></Upload>")
+        };
+        let long = "k".repeat(400);
+        for (text, key) in [
+            ("it&#39;s/a&#x26;b&lt;&gt;&quot;&apos;", "it's/a&b<>\"'"),
+            (long.as_str(), long.as_str()),
+        ] {
+            let xml = list(&(upload("other") + &upload(text)));
+            assert_eq!(uploads_of(&xml, key), Some(vec![id.clone()]));
+        }
+        assert_eq!(uploads_of(&list(&upload("ab.enc")), "ab"), Some(vec![]));
+        assert_eq!(uploads_of(&list(""), "ab"), Some(vec![]));
+        let part = list(&format!("<IsTruncated>true</IsTruncated>{}", upload("ab")));
+        assert_eq!(uploads_of(&part, "ab"), None);
+        assert_eq!(uploads_of("<html>welcome</html>", "ab"), None);
+    }
+
+    #[test]
+    fn an_etag_can_be_the_md5_of_a_list() {
+        // Of "abc", from RFC 1321.
+        assert!(is_md5("\"900150983CD24FB0D6963F7D28E17F72\"", b"abc"));
+        assert!(!is_md5("900150983cd24fb0d6963f7d28e17f72", b"abd"));
+        assert!(!is_md5("900150983cd24fb0d6963f7d28e17f72-1", b"abc"));
+    }
 }

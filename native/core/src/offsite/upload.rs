@@ -21,7 +21,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
@@ -40,7 +40,7 @@ pub(super) const MOST_BREAKS: u32 = 3;
 
 /// What is to be uploaded.
 pub(super) struct Source<'a> {
-    pub(super) path: &'a Path,
+    pub(super) path: PathBuf,
     pub(super) name: &'a str,
     /// What its content must be.
     pub(super) sha256: Sha256Hash,
@@ -74,16 +74,16 @@ pub(super) async fn send(
     source: &Source<'_>,
     monitor: &Monitor,
 ) -> Result<Option<Arrived>> {
-    let file = open_file(source.path).map_err(Error::io("cannot read", source.path))?;
+    let file = open_file(&source.path).map_err(Error::io("cannot read", &source.path))?;
     let size = file
         .metadata()
-        .map_err(Error::io("cannot read", source.path))?
+        .map_err(Error::io("cannot read", &source.path))?
         .len();
     for _ in 0..MOST_UNKNOWN {
         let begun = begin(store, journal, source, size).await?;
         let file = file
             .try_clone()
-            .map_err(Error::io("cannot read", source.path))?;
+            .map_err(Error::io("cannot read", &source.path))?;
         match parts(store, journal, source, &begun, file, monitor).await? {
             Parts::All(parts, is_proven) => {
                 return Ok(Some(Arrived {
@@ -212,8 +212,9 @@ async fn parts(
             (part.number, PartId { content_id })
         })
         .collect();
-    let (mut pieces, hash) = read(file, source.path, begun, monitor)?;
+    let (mut pieces, hash) = read(file, &source.path, begun, monitor)?;
     let is_proven = Cell::new(begun.parts.iter().all(|part| part.is_proven));
+    let proves_nothing = Cell::new(false);
     let at_once = usize::try_from(WINDOW / begun.part_size)
         .unwrap_or(1)
         .max(1);
@@ -223,7 +224,8 @@ async fn parts(
             .map(|piece| async {
                 let piece = piece?;
                 let length = piece.bytes.len() as u64;
-                let (id, is_part_proven) = match part(store, begun, &piece).await? {
+                let (id, is_part_proven) = match part(store, begun, &piece, &proves_nothing).await?
+                {
                     Some(part) => part,
                     None => return Ok(None),
                 };
@@ -329,11 +331,18 @@ fn read(
 }
 
 /// Uploads a part: what the store calls it, and whether it has proven that it has the right bytes. `None`
-/// when it does not know the upload.
-async fn part(store: &Store, begun: &Begun, piece: &Piece) -> Result<Option<(PartId, bool)>> {
+/// when it does not know the upload. A store that twice says the same, and not what the part is, says that of
+/// each of them: the next are sent once.
+async fn part(
+    store: &Store,
+    begun: &Begun,
+    piece: &Piece,
+    proves_nothing: &Cell<bool>,
+) -> Result<Option<(PartId, bool)>> {
     let doing = format!("cannot upload {} to", begun.name);
     let mut damages = 0;
     let mut breaks = 0;
+    let mut said = None;
     let began = Instant::now();
     loop {
         let sent = store
@@ -342,8 +351,15 @@ async fn part(store: &Store, begun: &Begun, piece: &Piece) -> Result<Option<(Par
         match sent {
             Ok(id) if is_of(&id, piece) => return Ok(Some((id, true))),
             // Either a damage on the way, or the ETags of this store are not MD5.
-            Ok(id) if damages == MOST_DAMAGES / 2 => return Ok(Some((id, false))),
-            Ok(_) => damages += 1,
+            Ok(id) => {
+                let is_again = said.as_ref() == Some(&id.content_id);
+                proves_nothing.set(proves_nothing.get() || is_again);
+                if proves_nothing.get() || damages == MOST_DAMAGES / 2 {
+                    return Ok(Some((id, false)));
+                }
+                damages += 1;
+                said = Some(id.content_id);
+            }
             Err(error) if is_unknown_upload(&error) => return Ok(None),
             Err(error) if is_damage(&error) && damages < MOST_DAMAGES => damages += 1,
             // A connection that broke in the middle is not always taken for one; and on a slow line the
@@ -411,7 +427,8 @@ pub(super) fn may_pass(error: &object_store::Error) -> bool {
     }
 }
 
-/// Makes the file appear, in the place of an older one of its name, and looks whether it is there.
+/// Makes the file appear, in the place of an older one of its name, and looks whether it is there. `false` when
+/// the store has lost what was sent: it must be sent again.
 ///
 /// # Errors
 /// `Offsite`, also when what is there then is something else.
@@ -419,7 +436,7 @@ pub(super) async fn finish(
     store: &Store,
     journal: &RefCell<Journal>,
     arrived: Arrived,
-) -> Result<()> {
+) -> Result<bool> {
     let name = arrived.name.as_str();
     let done = store.complete(name, &arrived.id, arrived.parts).await?;
     // The answer may have been lost on its way: what is there is what counts.
@@ -429,6 +446,14 @@ pub(super) async fn finish(
         .is_some_and(|head| is_file(head, arrived.size, arrived.sha256));
     if !is_there {
         if let Err(error) = done {
+            if is_lost(&error) {
+                match store.abort(name, &arrived.id).await {
+                    // A key that may not do that. It would be taken up again each night.
+                    Err(error) if error.kind() != ErrorKind::Permission => return Err(error),
+                    _ => journal.borrow_mut().end(&arrived.id)?,
+                }
+                return Ok(false);
+            }
             return Err(store.fail(&format!("cannot upload {name} to"), &error));
         }
         return Err(not_there(store, name, "does not look like what was sent"));
@@ -441,7 +466,13 @@ pub(super) async fn finish(
             return Err(not_there(store, name, "is not what was sent"));
         }
     }
-    Ok(())
+    Ok(true)
+}
+
+/// Whether the store does not have (any more) what it said that it has of an upload.
+fn is_lost(error: &object_store::Error) -> bool {
+    const CODES: [&str; 3] = ["NoSuchUpload", "InvalidPart", "InvalidPartOrder"];
+    matches!(Fault::of(error), Some(Fault::Refused { code, .. }) if CODES.contains(&code.as_str()))
 }
 
 fn not_there(store: &Store, name: &str, what: &str) -> Error {
