@@ -4,33 +4,13 @@
 
 mod common;
 
-use common::proxy::{Fault, Proxy};
+use common::proxy::{BIG, Fault, Proxy, behind};
 use common::store::{Store, certificate, env};
-use common::{PATIENCE, Running, SOON, Site, noise, run, sh, tree, until, write};
+use common::{PATIENCE, Running, SOON, Site, noise, run, tree, until, write};
 use serde_json::json;
 use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
-
-/// More than two parts of an upload.
-const BIG: usize = 20 << 20;
-
-/// A site whose media take more than one part, and its store behind a proxy.
-fn behind(more: &str) -> (Store, Proxy, Site) {
-    let store = Store::new();
-    let proxy = Proxy::new(&env("ENDPOINT"));
-    let mut site = Site::new();
-    store.give_with(&mut site, &proxy.endpoint(), more);
-    write(&site.path("media/big"), noise(BIG, 3));
-    (store, proxy, site)
-}
-
-/// The same place in a new folder: another machine.
-fn elsewhere(store: &Store) -> Site {
-    let site = store.site();
-    assert!(!site.backups().exists());
-    site
-}
 
 #[test]
 fn what_is_pushed_is_pulled_byte_for_byte() {
@@ -60,7 +40,7 @@ fn what_is_pushed_is_pulled_byte_for_byte() {
         assert_eq!(again["uploaded"], json!([]));
         assert_eq!(again["already"], json!([name]));
 
-        let mut other = elsewhere(&store);
+        let mut other = store.elsewhere();
         other.encrypt(is_encrypted);
         let listed = other.run("list --offsite").good();
         assert!(listed.stdout.contains(&name), "{listed:?}");
@@ -165,6 +145,22 @@ fn files_that_were_replaced_are_removed_and_those_of_others_are_not() {
 }
 
 #[test]
+fn what_another_machine_has_put_in_the_place_of_what_was_replaced_stays() {
+    let store = Store::new();
+    let mut site = store.site();
+    let name = site.backup();
+    site.run("push").good();
+    site.encrypt(true);
+    std::thread::sleep(Duration::from_millis(1100));
+    site.backup();
+    // Another has completed its files, and has not yet written the list.
+    store.put(&format!("{name}.tar.gz"), "of another");
+    site.run("push").good();
+    assert_eq!(store.get(&format!("{name}.tar.gz")), b"of another");
+    assert_eq!(store.list(), site.catalog());
+}
+
+#[test]
 fn two_machines_that_push_at_once_lose_nothing() {
     let store = Store::new();
     for round in 0..3 {
@@ -217,7 +213,7 @@ fn a_list_that_was_not_written_is_written_by_the_next_push() {
     // As if it had been killed between the files and the list.
     store.put("backup.json", old.to_string());
     site.edit_catalog(|catalog| catalog[&name]["is_filestore_uploaded"] = false.into());
-    let other = elsewhere(&store);
+    let other = store.elsewhere();
     other.run("pull").expect(4, &["not copied", "of another"]);
     assert!(!other.backups().join("backup.json").exists());
     proxy.requests();
@@ -231,102 +227,6 @@ fn a_list_that_was_not_written_is_written_by_the_next_push() {
     );
     assert_eq!(store.list(), site.catalog());
     other.run("pull").good();
-}
-
-#[test]
-fn an_interrupt_takes_back_what_was_uploaded() {
-    for signal in ["INT", "TERM"] {
-        let (store, proxy, site) = behind("");
-        site.backup();
-        let kept = site.kept();
-        proxy.set(Fault::Slow(Duration::from_millis(30)));
-        let running = Running::start(&mut site.zbackup("push"));
-        until("a part is on its way", || {
-            proxy
-                .requests()
-                .iter()
-                .any(|request| request.contains("partNumber"))
-        });
-        std::thread::sleep(Duration::from_millis(300));
-        running.signal(signal);
-        proxy.set(Fault::None);
-        running.wait(SOON * 3).expect(1, &["cancelled"]);
-        assert_eq!(store.uploads(), [""; 0]);
-        assert!(store.names().is_empty());
-        kept.check();
-    }
-}
-
-#[test]
-fn a_push_goes_on_where_a_killed_one_stopped() {
-    let (store, proxy, site) = behind("");
-    site.backup();
-    proxy.set(Fault::Slow(Duration::from_millis(4)));
-    let running = Running::start(&mut site.zbackup("push"));
-    let journal = || {
-        let file = fs::read_dir(site.backups()).unwrap().find_map(|entry| {
-            let path = entry.unwrap().path();
-            path.to_str()
-                .unwrap()
-                .contains("backup.json.upload")
-                .then_some(path)
-        });
-        file.map_or_else(String::new, |file| fs::read_to_string(file).unwrap())
-    };
-    let of_big = |line: &&str| line.contains("\"number\":1");
-    until("a part has arrived", || {
-        journal().lines().any(|line| of_big(&line))
-    });
-    running.signal("KILL");
-    running.wait(SOON);
-    assert!(!store.uploads().is_empty());
-    proxy.set(Fault::None);
-    proxy.requests();
-    site.run("push").good();
-    let parts = proxy
-        .requests()
-        .iter()
-        .filter(|request| request.contains("partNumber"))
-        .count();
-    assert!(parts < 3, "{parts} parts were sent again");
-    assert_eq!(store.uploads(), [""; 0]);
-    store.is_copy_of(&site);
-}
-
-#[test]
-fn what_a_killed_push_left_of_an_older_backup_is_taken_back() {
-    let (store, proxy, site) = behind("");
-    site.backup();
-    proxy.set(Fault::Slow(Duration::from_millis(30)));
-    let running = Running::start(&mut site.zbackup("push"));
-    until("it has begun", || !store.uploads().is_empty());
-    running.signal("KILL");
-    running.wait(SOON);
-    proxy.set(Fault::None);
-    std::thread::sleep(Duration::from_millis(1100));
-    write(&site.path("media/big"), noise(BIG, 4));
-    site.backup();
-    site.run("push").good();
-    assert_eq!(store.uploads(), [""; 0]);
-    store.is_copy_of(&site);
-}
-
-#[test]
-fn an_upload_whose_name_nobody_heard_is_taken_back() {
-    let (store, proxy, site) = behind("");
-    site.backup();
-    proxy.set(Fault::LoseAfter {
-        words: "?uploads",
-        is_lost: false,
-    });
-    let running = Running::start(&mut site.zbackup("push"));
-    until("it has begun", || !store.uploads().is_empty());
-    running.signal("KILL");
-    running.wait(SOON);
-    proxy.set(Fault::None);
-    site.run("push").good();
-    assert_eq!(store.uploads(), [""; 0]);
-    store.is_copy_of(&site);
 }
 
 #[test]
@@ -367,338 +267,12 @@ fn a_backup_that_is_being_made_does_not_keep_the_others_here() {
 }
 
 #[test]
-fn a_way_that_cuts_delays_and_fails_for_a_while_is_no_way_to_fail() {
-    let answer = |status: &str, code: &str| Fault::Answer {
-        status: status.into(),
-        body: format!("<Error><Code>{code}</Code><Message>later</Message></Error>"),
-        times: 6,
-    };
-    for fault in [
-        Fault::Cut {
-            after: 3 << 20,
-            times: 5,
-        },
-        Fault::Cut {
-            after: 100,
-            times: 3,
-        },
-        Fault::CutDown {
-            after: 10,
-            times: 4,
-        },
-        Fault::Slow(Duration::from_millis(2)),
-        answer("503 Slow Down", "SlowDown"),
-        answer("500 Internal Server Error", "InternalError"),
-        answer("429 Too Many Requests", "TooManyRequests"),
-    ] {
-        let (store, proxy, site) = behind("");
-        site.backup();
-        proxy.set(fault.clone());
-        let ran = Running::start(&mut site.zbackup("push")).wait(PATIENCE);
-        assert_eq!(ran.status.code(), Some(0), "{fault:?}: {ran:#?}");
-        if !matches!(fault, Fault::Slow(_)) {
-            assert_ne!(proxy.fault(), fault, "it did not happen");
-        }
-        store.is_copy_of(&site);
-        assert_eq!(store.uploads(), [""; 0]);
-    }
-}
-
-#[test]
-fn a_download_goes_on_after_a_cut() {
-    let (store, proxy, site) = behind("");
-    site.backup();
-    site.run("push").good();
-    for fault in [
-        Fault::CutDown {
-            after: 3 << 20,
-            times: 4,
-        },
-        Fault::CutDown {
-            after: 10,
-            times: 4,
-        },
-        Fault::Slow(Duration::from_millis(1)),
-    ] {
-        let mut other = elsewhere(&store);
-        store.give(&mut other, &proxy.endpoint());
-        proxy.set(fault);
-        other.run("pull").good();
-        common::assert_same(&tree(&other.backups()), &tree(&site.backups()));
-    }
-}
-
-#[test]
-fn what_changes_on_the_way_up_is_sent_again() {
-    let (store, proxy, site) = behind("");
-    site.backup();
-    proxy.set(Fault::ChangeUp { times: 3 });
-    site.run("push").good();
-    assert_eq!(proxy.fault(), Fault::ChangeUp { times: 0 });
-    store.is_copy_of(&site);
-}
-
-#[test]
-fn what_changes_all_the_time_on_the_way_up_is_not_listed() {
-    let (store, proxy, site) = behind(", patience = 2");
-    let name = site.backup();
-    proxy.set(Fault::ChangeUp { times: u32::MAX });
-    let ran = Running::start(&mut site.zbackup("push")).wait(PATIENCE);
-    assert_ne!(ran.status.code(), Some(0), "{ran:#?}");
-    assert!(!store.names().contains("backup.json"));
-    assert_eq!(store.uploads(), [""; 0]);
-    assert_eq!(site.catalog()[&name]["is_filestore_uploaded"], false);
-}
-
-#[test]
-fn what_changes_on_the_way_down_is_refused_and_not_kept() {
-    let (store, proxy, site) = behind("");
-    site.backup();
-    site.run("push").good();
-    let mut other = elsewhere(&store);
-    store.give(&mut other, &proxy.endpoint());
-    proxy.set(Fault::ChangeDown { times: 1 });
-    other.run("pull").expect(4, &["was changed"]);
-    assert!(
-        tree(&other.backups()).is_empty(),
-        "{:?}",
-        tree(&other.backups()).keys()
-    );
-    other.run("pull").good();
-}
-
-#[test]
-fn an_older_backup_of_another_night_is_noticed() {
-    let store = Store::new();
-    let site = store.site();
-    let name = site.backup();
-    site.run("push").good();
-    let old = store.get(&format!("{name}.tar.gz"));
-    std::thread::sleep(Duration::from_millis(1100));
-    write(&site.path("media/2026/11/photo.jpg"), noise(300_000, 8));
-    site.backup();
-    site.run("push").good();
-    store.put(&format!("{name}.tar.gz"), &old);
-    let other = elsewhere(&store);
-    other.run("pull").expect(4, &["another"]);
-    assert!(tree(&other.backups()).is_empty());
-    // The next push sees that as well, and mends it.
-    site.run("push").good();
-    store.is_copy_of(&site);
-    other.run("pull").good();
-}
-
-#[test]
-fn a_store_that_was_set_back_is_told() {
-    let store = Store::new();
-    let site = store.site();
-    site.backup();
-    site.run("push").good();
-    let old = store.list();
-    std::thread::sleep(Duration::from_millis(1100));
-    site.backup();
-    site.run("push").good();
-    let other = elsewhere(&store);
-    other.run("pull").good();
-    let kept = tree(&other.backups());
-    store.put("backup.json", old.to_string());
-    other
-        .run("pull")
-        .expect(1, &["set back", "newer, and is kept"]);
-    common::assert_same(&tree(&other.backups()), &kept);
-    store.put("backup.json", "{}");
-    other.run("pull").expect(0, &["set back"]);
-    common::assert_same(&tree(&other.backups()), &kept);
-}
-
-#[test]
-fn a_list_cannot_name_what_is_not_a_file_of_the_backup() {
-    let store = Store::new();
-    let site = store.site();
-    let name = site.backup();
-    site.run("push").good();
-    let other = elsewhere(&store);
-    other.run("pull").good();
-    let kept = tree(&other.path("."));
-    let entry = |file: &str| json!({"timestamp": common::now(), "files": file, "files_hash": "0".repeat(64)});
-    let list = store.list();
-    for (backup, file) in [
-        ("evil", "../evil.tar.gz"),
-        ("evil", "/tmp/evil.tar.gz"),
-        ("evil", ".staging/evil.tar.gz"),
-        ("../evil", "evil.tar.gz"),
-        ("evil", "backup.json"),
-        // The files of another backup.
-        ("evil", "other.tar.gz"),
-        ("evil", &format!("{name}.tar.gz")),
-        (&format!("config-{name}"), &format!("config-{name}.tar.gz")),
-        (
-            &format!("config-{name}"),
-            &format!("config-{name}.tar.gz.enc"),
-        ),
-    ] {
-        let mut list = list.clone();
-        list[backup] = entry(file);
-        store.put("backup.json", list.to_string());
-        store.put("evil.tar.gz", "evil");
-        let ran = other.run("pull").expect(4, &["not copied"]);
-        assert_eq!(tree(&other.path(".")), kept, "{backup} {file}: {ran:?}");
-    }
-}
-
-#[test]
-fn a_list_that_is_none_or_far_too_long_is_refused() {
-    let store = Store::new();
-    let site = store.site();
-    let name = site.backup();
-    let other = elsewhere(&store);
-    store.put("backup.json", "not JSON");
-    other.run("pull").expect(4, &["not a list of backups"]);
-    let said = site.run("push").expect(0, &["damaged", "kept there as"]);
-    let aside = store
-        .names()
-        .into_iter()
-        .find(|name| name.contains("damaged"));
-    assert_eq!(
-        store.get(&aside.unwrap_or_else(|| panic!("{said:?}"))),
-        b"not JSON"
-    );
-    assert!(store.list()[&name].is_object());
-    store.put(
-        "backup.json",
-        [vec![b' '; 17 << 20], b"{}".to_vec()].concat(),
-    );
-    other.run("pull").expect(4, &["far too long"]);
-    site.run("push").expect(4, &["far too long"]);
-    assert!(!other.backups().exists());
-}
-
-#[test]
-fn a_file_that_is_longer_or_never_ends_is_refused() {
-    let (store, proxy, site) = behind("");
-    let name = site.backup();
-    site.run("push").good();
-    let mut other = elsewhere(&store);
-    store.give(&mut other, &proxy.endpoint());
-    proxy.set(Fault::Endless);
-    let began = Instant::now();
-    other
-        .run("pull")
-        .expect(4, &["more comes than was asked for"]);
-    assert!(began.elapsed() < SOON * 6);
-    proxy.set(Fault::None);
-    let file = format!("{name}.tar.gz");
-    store.put(&file, [store.get(&file), vec![0]].concat());
-    other.run("pull").expect(4, &["not of the length"]);
-    assert!(tree(&other.backups()).is_empty());
-}
-
-#[test]
-fn a_site_with_a_password_takes_no_backup_without() {
-    let store = Store::new();
-    let site = store.site();
-    site.backup();
-    site.run("push").good();
-    let mut other = elsewhere(&store);
-    other.encrypt(true);
-    other.run("pull").expect(4, &["is not encrypted"]);
-    assert!(tree(&other.backups()).is_empty());
-    other.run("pull --allow-unencrypted").good();
-    // Nor one that only says that it is.
-    let name = site.backup();
-    let store = Store::new();
-    let site = {
-        let mut site = site;
-        store.give(&mut site, &env("ENDPOINT"));
-        site
-    };
-    for part in ["files", "config_files"] {
-        let path = site.part(&name, part);
-        let sealed = format!("{}.enc", path.display());
-        fs::rename(&path, &sealed).unwrap();
-        site.edit_catalog(|catalog| {
-            let file = catalog[&name][part].as_str().unwrap().to_owned() + ".enc";
-            catalog[&name][part] = file.into();
-            catalog[&name]["is_encrypted"] = true.into();
-        });
-    }
-    site.run("push").good();
-    let mut other = elsewhere(&store);
-    other.encrypt(true);
-    other
-        .run("pull")
-        .expect(4, &["should be encrypted, and is not"]);
-    assert!(tree(&other.backups()).is_empty());
-}
-
-#[test]
-fn backups_of_zotonics_own_module_are_copied_and_what_is_not_provable_is_told() {
-    let store = Store::new();
-    let mut site = store.site();
-    site.encrypt(true);
-    let folder = site.backups();
-    fs::create_dir_all(&folder).unwrap();
-    let plain = site.path("plain");
-    sh("printf 'hello' | gzip >\"$1\"", &[&plain]).good();
-    common::seal_z1(common::PASSWORD, &plain, &folder.join("site-w0.sql.gz.enc"));
-    let hash = common::sha256(&plain);
-    fs::copy(&plain, folder.join("site-1.sql.gz.enc")).unwrap();
-    common::seal_z1(
-        "another password",
-        &plain,
-        &folder.join("site-1.sql.gz.enc"),
-    );
-    write(
-        &folder.join("backup.json"),
-        json!({
-            "site-w0": {"timestamp": 1_700_000_000, "database": "site-w0.sql.gz.enc",
-                        "database_hash": hash, "is_encrypted": true, "is_filestore_uploaded": false},
-            "site-1": {"timestamp": 1_600_000_000, "database": "site-1.sql.gz.enc",
-                       "database_hash": hash, "is_encrypted": true, "is_filestore_uploaded": false},
-        })
-        .to_string(),
-    );
-    site.run("push").good();
-    store.is_copy_of(&site);
-    assert_eq!(
-        site.run("push --json").good().json()["already"],
-        json!(["site-w0", "site-1"])
-    );
-
-    let mut other = elsewhere(&store);
-    other.encrypt(true);
-    let pulled = other.run("pull --json").good().json();
-    assert_eq!(pulled["pulled"][0]["is_proven"], true, "{pulled}");
-    assert_eq!(pulled["pulled"][1]["is_proven"], false, "{pulled}");
-    assert!(
-        pulled["pulled"][1]["notes"][0]
-            .as_str()
-            .unwrap()
-            .contains("another password")
-    );
-    // Without the password nothing proves either.
-    let other = elsewhere(&store);
-    let ran = other
-        .run("pull")
-        .expect(0, &["NOT proven", "without the password"]);
-    assert_eq!(ran.stdout.matches("NOT proven").count(), 2);
-    // What is in it is something else.
-    sh("printf 'other' | gzip >\"$1\"", &[&plain]).good();
-    let swapped = site.path("swapped");
-    common::seal_z1(common::PASSWORD, &plain, &swapped);
-    store.put("site-w0.sql.gz.enc", fs::read(&swapped).unwrap());
-    let mut other = elsewhere(&store);
-    other.encrypt(true);
-    other.run("pull").expect(4, &["site-w0", "something else"]);
-}
-
-#[test]
 fn only_what_is_new_or_missing_is_downloaded() {
     let (store, proxy, mut site) = behind("");
     site.fake_dump(&format!("cat <<'EOF'\n{}EOF", common::DUMP));
     let name = site.backup();
     site.run("push").good();
-    let mut other = elsewhere(&store);
+    let mut other = store.elsewhere();
     store.give(&mut other, &proxy.endpoint());
     other.run("pull recent").good();
     std::thread::sleep(Duration::from_millis(1100));

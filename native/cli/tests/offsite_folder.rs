@@ -10,20 +10,13 @@ use serde_json::json;
 use std::fs;
 use std::time::Duration;
 
-/// The same place in a new folder: another machine.
-fn elsewhere(store: &Store) -> Site {
-    let site = store.site();
-    assert!(!site.backups().exists());
-    site
-}
-
 #[test]
 fn a_backup_from_the_future_is_refused_and_does_not_stay() {
     let store = Store::new();
     let site = store.site();
     let name = site.backup();
     site.run("push").good();
-    let other = elsewhere(&store);
+    let other = store.elsewhere();
     other.run("pull").good();
     let kept = tree(&other.backups());
     let next_year = common::now() + 366 * 86_400;

@@ -1,5 +1,7 @@
 //! A way to the store that is not a good one: it cuts, delays, changes, and answers by itself.
 
+use super::store::{Store, env};
+use super::{Site, noise, write};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -27,6 +29,12 @@ pub(crate) enum Fault {
     ChangeDown {
         times: u32,
     },
+    /// The same of what comes down, only of this text and to that, of the same length.
+    Replace {
+        from: &'static str,
+        to: &'static str,
+        times: u32,
+    },
     /// It says this instead of the server, so many times.
     Answer {
         status: String,
@@ -41,6 +49,18 @@ pub(crate) enum Fault {
     LoseAfter {
         words: &'static str,
         is_lost: bool,
+    },
+    /// The server gets the request that has this in it, and its answer is lost with the connection.
+    LoseAnswer {
+        words: &'static str,
+        times: u32,
+        is_due: bool,
+    },
+    /// A request that has this in it is answered so, and not passed on.
+    Refuse {
+        words: &'static str,
+        answer: &'static str,
+        times: u32,
     },
     /// So long between two pieces.
     Slow(Duration),
@@ -131,6 +151,7 @@ impl State {
             passed += count;
             let is_body = count > 8 << 10;
             let mut is_cut = false;
+            let mut is_answered = false;
             let mut wait = Duration::ZERO;
             match &mut *self.fault.lock().unwrap() {
                 Fault::Cut { after, times } if is_up && passed > *after && *times > 0 => {
@@ -149,13 +170,40 @@ impl State {
                     *times -= 1;
                     piece[count - 100] ^= 0x20;
                 }
+                Fault::Replace { from, to, times } if !is_up && *times > 0 => {
+                    let length = from.len();
+                    let mut windows = piece.windows(length);
+                    if let Some(at) = windows.position(|window| window == from.as_bytes()) {
+                        *times -= 1;
+                        piece[at..at + length].copy_from_slice(to.as_bytes());
+                    }
+                }
                 Fault::Slow(time) => wait = *time,
-                Fault::LoseAfter { words, is_lost } if is_up => {
-                    let words = words.as_bytes();
-                    *is_lost |= piece.windows(words.len()).any(|w| w == words);
+                Fault::LoseAfter { words, is_lost } if is_up => *is_lost |= has(piece, words),
+                Fault::LoseAnswer {
+                    words,
+                    times,
+                    is_due,
+                } => match is_up {
+                    true => *is_due |= *times > 0 && has(piece, words),
+                    false if *is_due => {
+                        (*is_due, is_cut) = (false, true);
+                        *times -= 1;
+                    }
+                    false => {}
+                },
+                Fault::Refuse {
+                    words,
+                    answer,
+                    times,
+                } if is_up && *times > 0 && has(piece, words) => {
+                    *times -= 1;
+                    drop(from.write_all(answer.as_bytes()));
+                    is_cut = true;
+                    is_answered = !answer.is_empty();
                 }
                 Fault::LoseAfter { is_lost: true, .. } => continue,
-                Fault::Endless if is_up && piece.windows(12).any(|w| w == b"range: bytes") => {
+                Fault::Endless if is_up && has(piece, "range: bytes") => {
                     let length: u64 = 1 << 40;
                     let head = format!(
                         "HTTP/1.1 206 Partial Content\r\nContent-Range: {}\r\nETag: \"x\"\r\n\
@@ -169,8 +217,12 @@ impl State {
                 _ => {}
             }
             if is_cut {
-                let _ = from.shutdown(Shutdown::Both);
                 let _ = to.shutdown(Shutdown::Both);
+                if is_answered {
+                    // Whoever is still sending when a connection ends does not hear the answer.
+                    let _ = std::io::copy(&mut from, &mut std::io::sink());
+                }
+                let _ = from.shutdown(Shutdown::Both);
                 return;
             }
             std::thread::sleep(wait);
@@ -246,6 +298,11 @@ impl State {
     }
 }
 
+fn has(piece: &[u8], words: &str) -> bool {
+    let words = words.as_bytes();
+    piece.windows(words.len()).any(|window| window == words)
+}
+
 /// The `Content-Range` for a request.
 fn range(request: &[u8]) -> String {
     let text = String::from_utf8_lossy(request);
@@ -255,4 +312,17 @@ fn range(request: &[u8]) -> String {
         .unwrap();
     let (_, to) = range.split_once('-').unwrap();
     format!("bytes {range}/{}", to.parse::<u64>().unwrap() + 1)
+}
+
+/// More than two parts of an upload.
+pub(crate) const BIG: usize = 20 << 20;
+
+/// A site whose media take more than one part, and its store behind a proxy.
+pub(crate) fn behind(more: &str) -> (Store, Proxy, Site) {
+    let store = Store::new();
+    let proxy = Proxy::new(&env("ENDPOINT"));
+    let mut site = Site::new();
+    store.give_with(&mut site, &proxy.endpoint(), more);
+    write(&site.path("media/big"), noise(BIG, 3));
+    (store, proxy, site)
 }

@@ -60,6 +60,13 @@ impl Store {
         site
     }
 
+    /// A new site that has the store and nothing else: another machine.
+    pub(crate) fn elsewhere(&self) -> Site {
+        let site = self.site();
+        assert!(!site.backups().exists());
+        site
+    }
+
     fn curl(&self, path: &str, args: &[&str]) -> Ran {
         let user = format!("{}:{}", env("ACCESS_KEY_ID"), env("SECRET_ACCESS_KEY"));
         let mut curl = Command::new("curl");
@@ -82,12 +89,18 @@ impl Store {
 
     #[track_caller]
     pub(crate) fn put(&self, name: &str, content: impl AsRef<[u8]>) {
+        self.put_with(name, content, &[]);
+    }
+
+    /// The same, with other options of curl.
+    #[track_caller]
+    pub(crate) fn put_with(&self, name: &str, content: impl AsRef<[u8]>, more: &[&str]) {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("in");
         fs::write(&file, content).unwrap();
         let path = format!("/{}/{name}", self.prefix);
-        self.curl(&path, &["--upload-file", file.to_str().unwrap()])
-            .good();
+        let file = ["--upload-file", file.to_str().unwrap()];
+        self.curl(&path, &[&file, more].concat()).good();
     }
 
     #[track_caller]

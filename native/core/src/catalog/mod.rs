@@ -119,6 +119,8 @@ impl Catalog {
         self.entries
             .iter()
             .any(|(_, raw)| raw.get().contains(&quoted))
+            // Others may write the letters of a name otherwise.
+            || self.files().contains(file)
     }
 
     /// Says of the backup `name` that was made at `timestamp` what its proof came to. Whether that

@@ -5,12 +5,12 @@
 //! a time.
 
 use crate::catalog::FILE_NAME;
+use crate::durable::{NO_LINK, sync_folder};
 use crate::error::{Error, Result};
 use crate::hash::Sha256Hash;
-use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -35,6 +35,8 @@ pub(super) struct BegunPart {
     pub(super) number: usize,
     /// What the store calls it.
     pub(super) id: String,
+    /// The MD5 of what was sent, in hexadecimal: the file here may be another one by now.
+    pub(super) md5: String,
     /// Whether the store has proven that it has the right bytes.
     pub(super) is_proven: bool,
 }
@@ -85,7 +87,7 @@ impl Journal {
                 .create(true)
                 .truncate(false)
                 .mode(0o600)
-                .custom_flags(OFlags::NOFOLLOW.bits() as i32)
+                .custom_flags(NO_LINK)
                 .open(&path)
                 .map_err(fail)?;
             match file.try_lock() {
@@ -99,15 +101,21 @@ impl Journal {
                 break file;
             }
         };
-        let mut text = String::new();
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)
+            .map_err(Error::io("cannot read", &path))?;
         // What is not text is no journal: nothing can be taken up from it.
-        let _ = file.read_to_string(&mut text);
+        let text = std::str::from_utf8(&bytes).unwrap_or_default();
         let mut journal = Self {
-            left: read(&text),
+            left: read(text),
             path,
             file,
         };
-        journal.rewrite()?;
+        if journal.left.text()? == bytes {
+            sync_folder(folder)?;
+        } else {
+            journal.rewrite()?;
+        }
         Ok(journal)
     }
 
@@ -125,7 +133,8 @@ impl Journal {
     pub(super) fn beginning_of(&mut self, name: &str) -> Result<()> {
         let name = name.to_owned();
         self.left.beginning.push(name.clone());
-        self.write(&Line::Beginning { name })
+        self.write(&Line::Beginning { name })?;
+        self.sync()
     }
 
     /// No upload of the file is in the store that is not known here.
@@ -136,9 +145,7 @@ impl Journal {
 
     pub(super) fn begin(&mut self, begun: Begun) -> Result<()> {
         self.write(&Line::Begun(begun.clone()))?;
-        self.file
-            .sync_data()
-            .map_err(Error::io("cannot write", &self.path))?;
+        self.sync()?;
         self.left.beginning.retain(|name| *name != begun.name);
         self.left.begun.push(begun);
         Ok(())
@@ -160,31 +167,40 @@ impl Journal {
         }
     }
 
+    /// Writes what is left, in the place of all: at each moment the one or the other is on the disk.
     fn rewrite(&mut self) -> Result<()> {
-        self.file
-            .set_len(0)
-            .and_then(|()| self.file.seek(SeekFrom::Start(0)))
-            .map_err(Error::io("cannot write", &self.path))?;
-        for name in self.left.beginning.clone() {
-            self.write(&Line::Beginning { name })?;
-        }
-        for begun in self.left.begun.clone() {
-            let parts = begun.parts.clone();
-            let id = begun.id.clone();
-            self.write(&Line::Begun(begun))?;
-            for part in parts {
-                self.part(&id, part)?;
-            }
-        }
-        Ok(())
+        let text = self.left.text()?;
+        let mut path = self.path.clone().into_os_string();
+        path.push(".new");
+        let path = PathBuf::from(path);
+        let fail = |error| Error::io("cannot write", &path)(error);
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .custom_flags(NO_LINK)
+            .open(&path)
+            .map_err(fail)?;
+        // Before others can find it. Nobody else has it: they hold the lock of the old one first.
+        file.lock().map_err(fail)?;
+        file.write_all(&text)
+            .and_then(|()| file.sync_all())
+            .and_then(|()| std::fs::rename(&path, &self.path))
+            .map_err(fail)?;
+        self.file = file;
+        sync_folder(self.path.parent().unwrap_or(&self.path))
     }
 
     fn write(&mut self, line: &Line) -> Result<()> {
-        let mut text = serde_json::to_vec(line)
-            .map_err(|error| Error::Internal(format!("the journal of uploads: {error}")))?;
-        text.push(b'\n');
         self.file
-            .write_all(&text)
+            .write_all(&line.text()?)
+            .map_err(Error::io("cannot write", &self.path))
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.file
+            .sync_data()
             .map_err(Error::io("cannot write", &self.path))
     }
 }
@@ -198,7 +214,34 @@ impl Drop for Journal {
     }
 }
 
+impl Line {
+    fn text(&self) -> Result<Vec<u8>> {
+        let mut text = serde_json::to_vec(self)
+            .map_err(|error| Error::Internal(format!("the journal of uploads: {error}")))?;
+        text.push(b'\n');
+        Ok(text)
+    }
+}
+
 impl Left {
+    /// The lines that say this.
+    fn text(&self) -> Result<Vec<u8>> {
+        let mut text = Vec::new();
+        for name in self.beginning.clone() {
+            text.extend(Line::Beginning { name }.text()?);
+        }
+        for begun in self.begun.clone() {
+            let id = begun.id.clone();
+            let parts = begun.parts.clone();
+            text.extend(Line::Begun(begun).text()?);
+            for part in parts {
+                let id = id.clone();
+                text.extend(Line::Part { id, part }.text()?);
+            }
+        }
+        Ok(text)
+    }
+
     fn is_empty(&self) -> bool {
         self.begun.is_empty() && self.beginning.is_empty()
     }
@@ -259,6 +302,7 @@ mod tests {
         let second = BegunPart {
             number: 1,
             id: "second".into(),
+            md5: "0".repeat(32),
             is_proven: true,
         };
         journal.part("b", second.clone()).unwrap();
@@ -279,5 +323,30 @@ mod tests {
         journal.end("b").unwrap();
         drop(journal);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_journal_that_cannot_be_written_anew_is_left_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || Journal::open(folder.path(), "store");
+        let mut journal = open().unwrap();
+        journal.beginning_of("other").unwrap();
+        journal.begin(begun("a")).unwrap();
+        // As a full disk would keep it from being written.
+        let new = folder.path().join("backup.json.upload-store.new");
+        std::fs::create_dir(&new).unwrap();
+        assert!(journal.searched("other").is_err());
+        drop(journal);
+        std::fs::remove_dir(&new).unwrap();
+        let journal = open().unwrap();
+        assert_eq!(journal.begun(), [begun("a")]);
+        assert_eq!(journal.beginning(), ["other"]);
+        // And locked, though it was written anew.
+        let mut journal = journal;
+        journal.searched("other").unwrap();
+        assert!(matches!(open(), Err(Error::Pushing(_))));
+        journal.end("a").unwrap();
+        drop(journal);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }

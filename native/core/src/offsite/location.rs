@@ -126,11 +126,6 @@ impl Location {
         key.map_err(|_| Error::Usage(format!("\"{name}\" cannot be a name in the offsite store")))
     }
 
-    /// The folder that the files are in.
-    pub(super) fn folder(&self) -> Result<Key> {
-        Key::parse(&self.prefix).map_err(|error| Error::Usage(error.to_string()))
-    }
-
     /// Where requests go: with the bucket, when it is part of the host name.
     pub(super) fn address(&self) -> Option<String> {
         let endpoint = self.endpoint.clone()?;

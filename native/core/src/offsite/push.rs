@@ -1,11 +1,14 @@
 //! Uploads the backups of a folder that are not in the store yet.
 
+use super::download::hash;
 use super::journal::Journal;
 use super::location::Offsite;
-use super::store::{List, Store, Written};
-use super::upload::{Source, finish, forget, forget_unknown, is_file, send};
-use super::{Known, Problem, Runtime, is_of_the_future, is_same, known};
-use crate::catalog::{BackupFolder, BackupName, Catalog, Entry, FILE_NAME, Part, StoredPart};
+use super::store::{Head, List, Store, Written};
+use super::upload::{Arrived, Source, finish, forget, forget_unknown, is_file, send};
+use super::{CLOCKS_DIFFER, Known, Problem, Runtime, is_of_the_future, is_same, known};
+use crate::catalog::{
+    BackupFolder, BackupName, Catalog, Entry, FILE_NAME, Part, PartName, StoredPart,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::progress::{Monitor, Phase};
 use crate::stream::seems;
@@ -132,14 +135,38 @@ pub fn push(
 }
 
 fn with_parts(mut entry: Entry, parts: &[Part]) -> Entry {
-    let is_wanted = |part: Part| parts.is_empty() || parts.contains(&part);
-    entry.database = entry.database.filter(|_| is_wanted(Part::Database));
-    entry.config = entry.config.filter(|_| is_wanted(Part::Config));
-    entry.files = entry.files.filter(|_| is_wanted(Part::Files));
+    entry.database = entry
+        .database
+        .filter(|_| is_asked_for(parts, Part::Database));
+    entry.config = entry.config.filter(|_| is_asked_for(parts, Part::Config));
+    entry.files = entry.files.filter(|_| is_asked_for(parts, Part::Files));
     if entry.files.is_none() {
         entry.files_timestamp = None;
     }
     entry
+}
+
+/// A backup with the parts of it that were not asked for and that are in the store already.
+fn with_kept(mut entry: Entry, there: Option<&Entry>, parts: &[Part]) -> Entry {
+    let is_same =
+        |there: &&Entry| there.timestamp == entry.timestamp && there.is_ours() == entry.is_ours();
+    if let Some(there) = there.filter(is_same) {
+        if !is_asked_for(parts, Part::Database) {
+            entry.database.clone_from(&there.database);
+        }
+        if !is_asked_for(parts, Part::Config) {
+            entry.config.clone_from(&there.config);
+        }
+        if !is_asked_for(parts, Part::Files) {
+            entry.files.clone_from(&there.files);
+            entry.files_timestamp = there.files_timestamp;
+        }
+    }
+    entry
+}
+
+fn is_asked_for(parts: &[Part], part: Part) -> bool {
+    parts.is_empty() || parts.contains(&part)
 }
 
 struct Push<'a> {
@@ -166,12 +193,20 @@ impl Push<'_> {
         for entry in entries {
             let there = list.catalog.get(&entry.name);
             match there {
-                Some(there) if is_newer(&there, &entry) => {
+                Some(there) if is_newer(list.written, &there, &entry) => {
                     self.superseded(&entry, there.timestamp);
                 }
-                Some(there) if is_same(&there, &entry) && self.is_there(&entry).await? => {
-                    self.marks.push((entry.name.clone(), entry.timestamp));
-                    self.pushed.already.push(entry.name);
+                Some(there)
+                    if is_same(&there, &with_kept(entry.clone(), Some(&there), self.parts)) =>
+                {
+                    match self.is_there(&entry).await? {
+                        There::Yes => {
+                            self.marks.push((entry.name.clone(), entry.timestamp));
+                            self.pushed.already.push(entry.name);
+                        }
+                        There::Other(file) => self.differs(&entry, &file),
+                        There::No => wanted.push(entry),
+                    }
                 }
                 _ => wanted.push(entry),
             }
@@ -182,7 +217,8 @@ impl Push<'_> {
             self.newest_of(entry).await?;
         }
         self.mark().await;
-        self.remove_left_behind().await
+        self.remove_left_behind().await;
+        Ok(())
     }
 
     fn length(&self, entry: &Entry) -> u64 {
@@ -206,11 +242,22 @@ impl Push<'_> {
         self.problem(entry, ErrorKind::Exists, superseded(timestamp));
     }
 
+    /// The same backup, of which nobody can tell whose file is right: the one there is not replaced.
+    fn differs(&mut self, entry: &Entry, file: &PartName) {
+        let reason = format!(
+            "{file} has another length than its copy in the store, and no hash tells which of them is right: \
+             look at both (a disk that was full may have cut it), and remove the wrong one"
+        );
+        self.problem(entry, ErrorKind::Damaged, reason);
+    }
+
     /// Whether all files of an entry are in the store as they are here.
-    async fn is_there(&self, entry: &Entry) -> Result<bool> {
+    async fn is_there(&self, entry: &Entry) -> Result<There> {
+        let mut there = There::Yes;
         for (part, stored) in entry.parts() {
             let Some(head) = self.store.head(stored.file.as_str()).await? else {
-                return Ok(false);
+                there = There::No;
+                continue;
             };
             let path = self.folder.join(stored.file.as_str());
             let size = path.metadata().ok().map(|metadata| metadata.len());
@@ -219,15 +266,14 @@ impl Push<'_> {
                 continue;
             };
             let encryption = seems(&path);
-            let fits = match encryption.map(|encryption| known(entry, part, stored, encryption)) {
-                Ok(Known::Hash(hash)) => is_file(&head, size, hash),
-                _ => head.size == size,
-            };
-            if !fits {
-                return Ok(false);
+            match encryption.map(|encryption| known(entry, part, stored, encryption)) {
+                Ok(Known::Hash(hash)) if is_file(&head, size, hash) => {}
+                Ok(Known::Hash(_)) => there = There::No,
+                _ if head.size == size => {}
+                _ => return Ok(There::Other(stored.file.clone())),
             }
         }
-        Ok(true)
+        Ok(there)
     }
 
     /// Uploads a backup; when it is replaced meanwhile, the one that replaced it.
@@ -282,28 +328,41 @@ impl Push<'_> {
                 Known::Inside(_) | Known::Nothing => super::hash_of(&path, self.monitor)?,
             };
             let head = self.store.head(name).await?;
-            if head.is_some_and(|head| is_file(&head, size, sha256)) {
-                // It had arrived, and then something happened before the list was written.
-                self.monitor.add(size)?;
-                continue;
-            }
-            let source = Source {
-                path: &path,
-                name,
-                sha256,
-            };
-            match send(self.store, self.journal, &source, self.monitor).await? {
-                Some(file) => arrived.push(file),
-                None => {
-                    return Err(Error::damaged(
-                        &path,
-                        "its hash is not that of the backup: it was changed or replaced",
-                    ));
+            if let Some(head) = head.filter(|head| is_file(head, size, sha256)) {
+                // It had arrived, and then something happened before the list was written. So nobody knows
+                // whether it was proven: what the file says of itself does not prove it.
+                let there = hash(self.store, name, head.e_tag.as_ref(), size).await?;
+                if there == sha256 {
+                    self.monitor.add(size)?;
+                    continue;
                 }
             }
+            let source = Source { path, name, sha256 };
+            let file = self.send(&source).await?;
+            arrived.push((source, file));
         }
-        for file in arrived {
-            finish(self.store, self.journal, file).await?;
+        // The last look before files of that name are replaced.
+        let list = self.store.list().await?;
+        if let Some(there) = list.catalog.get(&entry.name)
+            && is_newer(list.written, &there, entry)
+        {
+            self.forget_all(entry).await?;
+            self.superseded(entry, there.timestamp);
+            return Ok(());
+        }
+        for (source, file) in arrived {
+            if !finish(self.store, self.journal, file).await? {
+                let file = self.send(&source).await?;
+                if !finish(self.store, self.journal, file).await? {
+                    return Err(Error::Offsite {
+                        kind: ErrorKind::Store,
+                        message: format!(
+                            "cannot upload {} to {}: the store loses what is sent to it",
+                            source.name, self.store.location
+                        ),
+                    });
+                }
+            }
         }
         match self.publish(entry).await? {
             Published::Done { before, list } => {
@@ -313,7 +372,8 @@ impl Push<'_> {
                     timestamp: entry.timestamp,
                     bytes: self.length(entry),
                 });
-                self.remove_replaced(before, &list).await
+                self.remove_replaced(before, &list).await;
+                Ok(())
             }
             Published::Superseded(timestamp) => {
                 self.superseded(entry, timestamp);
@@ -322,25 +382,61 @@ impl Push<'_> {
         }
     }
 
+    async fn send(&self, source: &Source<'_>) -> Result<Arrived> {
+        let sent = send(self.store, self.journal, source, self.monitor).await?;
+        sent.ok_or_else(|| {
+            Error::damaged(
+                &source.path,
+                "its hash is not that of the backup: it was changed or replaced",
+            )
+        })
+    }
+
     /// Puts an entry in the list of the store, and leaves the others as they are.
     async fn publish(&mut self, entry: &Entry) -> Result<Published> {
-        let mut entry = entry.clone();
-        entry.is_filestore_uploaded = true;
-        for _ in 0..MOST_CONFLICTS {
+        let mut uploaded = entry.clone();
+        uploaded.is_filestore_uploaded = true;
+        let began = Instant::now();
+        let mut replaced = None;
+        let mut conflicts = 0;
+        while conflicts < MOST_CONFLICTS {
             let mut list = self.store.list().await?;
             self.keep_aside(&list).await?;
-            let before = list.catalog.get(&entry.name).map(Box::new);
-            if let Some(newer) = before.as_ref().filter(|before| is_newer(before, &entry)) {
+            let before = list.catalog.get(&uploaded.name);
+            let entry = with_kept(uploaded.clone(), before.as_ref(), self.parts);
+            if let Some(newer) = before
+                .as_ref()
+                .filter(|before| is_newer(list.written, before, &entry))
+            {
                 return Ok(Published::Superseded(newer.timestamp));
             }
+            if replaced.is_some() && before.as_ref().is_some_and(|now| is_same(now, &entry)) {
+                // It was written, though the answer did not come.
+                return Ok(Published::Done {
+                    before: replaced.flatten(),
+                    list: list.catalog,
+                });
+            }
+            replaced = Some(before.map(Box::new));
             list.catalog.set(entry.clone())?;
             let text = serde_json::to_vec(&list.catalog)
                 .map_err(|error| Error::Internal(format!("the list of the store: {error}")))?;
-            if self.store.write_list(&list, text).await? == Written::Done {
-                return Ok(Published::Done {
-                    before,
-                    list: list.catalog,
-                });
+            match self.store.write_list(&list, text).await? {
+                Written::Done => {
+                    return Ok(Published::Done {
+                        before: replaced.flatten(),
+                        list: list.catalog,
+                    });
+                }
+                Written::Conflict => conflicts += 1,
+                // The files are there already: not to be left without the list for one broken connection.
+                Written::Unknown(_) if began.elapsed() < self.store.patience => {
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+                Written::Unknown(error) => {
+                    let doing = "cannot write the list of backups in";
+                    return Err(self.store.fail(doing, &error));
+                }
             }
             // Not all at the same time again.
             let mut random = [0];
@@ -374,50 +470,62 @@ impl Push<'_> {
         Ok(())
     }
 
-    /// Removes the files of the backup that was replaced, those that no list names any more.
-    async fn remove_replaced(&mut self, before: Option<Box<Entry>>, list: &Catalog) -> Result<()> {
-        let before = before.iter().flat_map(|entry| entry.parts());
-        for file in before.map(|(_, part)| part.file.as_str()) {
-            if !list.mentions(file) {
-                self.store.remove(file).await?;
-                self.pushed.removed.push(file.to_owned());
-            }
-        }
-        Ok(())
-    }
-
-    /// Removes what a push could not remove any more that was killed after it wrote the list: the files
-    /// that a backup of ours would have if it were encrypted, or were not, or had other parts.
-    async fn remove_left_behind(&mut self) -> Result<()> {
-        let list = self.store.list().await?;
-        let names = match self.store.names().await {
-            Ok(names) => names,
-            Err(Error::Offsite {
-                kind: ErrorKind::Permission,
-                message,
-            }) => {
-                self.pushed.warnings.push(format!(
-                    "files that were left behind cannot be looked for: {message}"
-                ));
-                return Ok(());
-            }
-            Err(error) => return Err(error),
-        };
-        let old = list.written.unwrap_or(0) - LEFT_BEHIND;
-        for (name, _) in &self.marks {
-            let could_be = Part::ALL.into_iter().flat_map(|part| {
-                [true, false].map(|is_encrypted| part.file_name(name, is_encrypted))
-            });
-            for file in could_be {
-                let file = file.as_str();
-                let is_old = names.get(file).is_some_and(|written| *written < old);
-                if is_old && !list.catalog.mentions(file) {
-                    self.store.remove(file).await?;
-                    self.pushed.removed.push(file.to_owned());
+    /// Removes the files of the backup that was replaced, those that no list names any more. Only what is
+    /// still what was replaced: another machine may have put a file there that its list is about to name.
+    async fn remove_replaced(&mut self, before: Option<Box<Entry>>, list: &Catalog) {
+        let Some(before) = before else { return };
+        for (part, stored) in before.parts() {
+            let name = stored.file.as_str();
+            let is_its_own = names(part, &before.name).contains(&stored.file);
+            if is_its_own && is_asked_for(self.parts, part) && !list.mentions(name) {
+                let is_replaced = |head: &Head| {
+                    let is_long = stored.size.is_none_or(|size| size == head.size);
+                    is_long && stored.sha256.is_some() && head.sha256 == stored.sha256
+                };
+                if !self.remove_if(name, is_replaced).await {
+                    return;
                 }
             }
         }
-        Ok(())
+    }
+
+    /// Removes what a push could not remove any more that was killed after it wrote the list.
+    async fn remove_left_behind(&mut self) {
+        let list = match self.store.list().await {
+            Ok(list) => list,
+            Err(error) => return self.not_cleaned(&error),
+        };
+        let Some(written) = list.written else { return };
+        for file in left_behind(&list.catalog, &self.marks, self.parts) {
+            let is_old = |head: &Head| head.written < written - LEFT_BEHIND;
+            if !self.remove_if(file.as_str(), is_old).await {
+                return;
+            }
+        }
+    }
+
+    /// Removes a file when it is the one that is meant. Whether that could be told and done.
+    async fn remove_if(&mut self, name: &str, is_meant: impl Fn(&Head) -> bool) -> bool {
+        let removed = match self.store.head(name).await {
+            Ok(Some(head)) if is_meant(&head) => self.store.remove(name).await,
+            Ok(_) => return true,
+            Err(error) => Err(error),
+        };
+        match removed {
+            Ok(()) => self.pushed.removed.push(name.to_owned()),
+            Err(error) => {
+                self.not_cleaned(&error);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// The backups are there all the same.
+    fn not_cleaned(&mut self, error: &Error) {
+        self.pushed.warnings.push(format!(
+            "files that newer backups have replaced may still be in the store: {error}"
+        ));
     }
 
     /// Notes in the local list what is in the store.
@@ -450,6 +558,14 @@ impl Push<'_> {
     }
 }
 
+/// Whether the files of a backup are in the store.
+enum There {
+    Yes,
+    No,
+    /// This one is another, and nothing tells which is right.
+    Other(PartName),
+}
+
 enum Published {
     /// The entry of that name that was there before, and the list as it is now.
     Done {
@@ -468,12 +584,119 @@ pub(super) fn superseded(timestamp: i64) -> String {
     )
 }
 
-/// Whether the backup of the store is the newer one. One from the future is not: it would stay for ever.
-pub(super) fn is_newer(there: &Entry, here: &Entry) -> bool {
-    there.timestamp > here.timestamp && !is_of_the_future(there)
+/// The names that the file of a part can have.
+fn names(part: Part, name: &BackupName) -> [PartName; 2] {
+    [true, false].map(|is_encrypted| part.file_name(name, is_encrypted))
+}
+
+/// The files that backups of ours would have if they were encrypted, or were not, or had other parts, and that
+/// no list mentions. Only of those that the list has: in another list other files may be the good ones.
+fn left_behind(list: &Catalog, marks: &[(BackupName, i64)], parts: &[Part]) -> Vec<PartName> {
+    let listed = marks.iter().filter(|(name, timestamp)| {
+        list.get(name)
+            .is_some_and(|entry| entry.timestamp == *timestamp)
+    });
+    let files = listed.flat_map(|(name, _)| {
+        let parts = Part::ALL
+            .into_iter()
+            .filter(|part| is_asked_for(parts, *part));
+        parts.flat_map(|part| names(part, name))
+    });
+    files.filter(|file| !list.mentions(file.as_str())).collect()
+}
+
+/// Whether the backup of the store, whose list was written then, is the newer one. One from the future is not:
+/// it would stay for ever. But when the store wrote it that late as well, it is our clock that is wrong.
+pub(super) fn is_newer(written: Option<i64>, there: &Entry, here: &Entry) -> bool {
+    let was_future = written.is_none_or(|at| there.timestamp > at.saturating_add(CLOCKS_DIFFER));
+    there.timestamp > here.timestamp && !(is_of_the_future(there) && was_future)
 }
 
 /// Whether an error is about a file of the backup: the next backup may be good.
 fn is_of_backup(error: &Error) -> bool {
     !matches!(error, Error::Io { doing, .. } if *doing == "cannot write")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    const LIST: &str =
+        r#"{"site-3": {"timestamp": 9, "writer": "zbackup", "database": "site-3.sql.gz"}}"#;
+
+    fn catalog(json: &str) -> Catalog {
+        serde_json::from_str(json).unwrap()
+    }
+
+    fn name(name: &str) -> BackupName {
+        name.to_owned().try_into().unwrap()
+    }
+
+    #[test]
+    fn only_of_backups_that_the_list_has_is_something_left_behind() {
+        let left = |list: &str, name_, at, parts: &[Part]| {
+            let files = left_behind(&catalog(list), &[(name(name_), at)], parts);
+            files.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let others = [
+            "site-3.sql.gz.enc",
+            "config-site-3.tar.gz.enc",
+            "config-site-3.tar.gz",
+            "site-3.tar.gz.enc",
+            "site-3.tar.gz",
+        ];
+        assert_eq!(left(LIST, "site-3", 9, &[]), others);
+        assert_eq!(
+            left(LIST, "site-3", 9, &[Part::Database]),
+            ["site-3.sql.gz.enc"]
+        );
+        // The list of another machine, an older one, and one that is none.
+        assert_eq!(left(LIST, "site-2", 9, &[]), [""; 0]);
+        assert_eq!(left(LIST, "site-3", 10, &[]), [""; 0]);
+        assert_eq!(left("{}", "site-3", 9, &[]), [""; 0]);
+        // What another entry has, however it is written.
+        let other = r#"{"site-é": {"timestamp": 9, "database": "site-é.sql.gz"},
+            "x": {"timestamp": 1, "files": "site-\u00e9.tar.gz"}}"#;
+        let left = left(other, "site-é", 9, &[]);
+        assert!(!left.contains(&"site-é.tar.gz".into()), "{left:?}");
+    }
+
+    #[test]
+    fn parts_that_were_not_asked_for_stay_in_the_list() {
+        let whole = r#"{"site-3": {"timestamp": 9, "writer": "z", "database": "site-3.sql.gz",
+            "files": "site-3.tar.gz", "files_timestamp": 5}}"#;
+        let there = catalog(whole).get(&name("site-3")).unwrap();
+        let here = with_parts(there.clone(), &[Part::Database]);
+        assert!(here.files.is_none());
+        assert_eq!(
+            with_kept(here.clone(), Some(&there), &[Part::Database]),
+            there
+        );
+        assert_eq!(with_kept(here.clone(), Some(&there), &[]), here);
+        let mut older = there.clone();
+        older.timestamp = 8;
+        assert_eq!(
+            with_kept(here.clone(), Some(&older), &[Part::Database]),
+            here
+        );
+    }
+
+    #[test]
+    fn a_clock_that_is_slow_does_not_make_the_newer_one_older() {
+        let at = |timestamp| {
+            let mut entry = catalog(LIST).get(&name("site-3")).unwrap();
+            entry.timestamp = timestamp;
+            entry
+        };
+        let now = jiff::Timestamp::now().as_second();
+        assert!(is_newer(Some(now), &at(now), &at(now - 9)));
+        assert!(!is_newer(Some(now), &at(now - 9), &at(now)));
+        // Ten days ahead, to a store that writes today; and to one that was there ten days later too.
+        let later = now + 10 * 86_400;
+        assert!(!is_newer(Some(now), &at(later), &at(now)));
+        assert!(!is_newer(None, &at(later), &at(now)));
+        assert!(is_newer(Some(later), &at(later), &at(now)));
+    }
 }

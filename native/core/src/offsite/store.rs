@@ -2,21 +2,22 @@
 
 use super::explain::explain;
 use super::location::{Location, Offsite};
-use super::transport::{Connector, Fault, element};
+use super::transport::{Connector, Fault};
+use super::upload::may_pass;
 use crate::catalog::{Catalog, FILE_NAME};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::hash::Sha256Hash;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
+use md5::{Digest, Md5};
 use object_store::aws::{AmazonS3, AmazonS3Builder, AwsAuthorizer, Checksum, S3ConditionalPut};
 use object_store::client::{HttpConnector, HttpRequestBody};
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::{
-    Attribute, Attributes, BackoffConfig, ClientOptions, GetOptions, GetRange, ObjectStore,
-    ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, RetryConfig,
+    Attribute, Attributes, BackoffConfig, ClientOptions, GetOptions, GetRange, ObjectMeta,
+    ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, RetryConfig,
     UpdateVersion,
 };
-use std::collections::HashMap;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ use std::time::Duration;
 const SHA256: &str = "sha256";
 /// How long a store is tried that did not answer once yet: a person waits for it.
 const FIRST_PATIENCE: Duration = Duration::from_secs(15);
+/// How often a list is read that is another each time.
+const MOST_READS: u32 = 4;
 /// The longest list that is read, in bytes.
 const LONGEST_LIST: u64 = 16 << 20;
 
@@ -31,6 +34,8 @@ pub(super) struct Store {
     pub(super) location: Location,
     /// For the first request.
     first: AmazonS3,
+    /// For what must be known to have been asked once.
+    once: AmazonS3,
     /// For all others.
     s3: AmazonS3,
     pub(super) patience: Duration,
@@ -44,6 +49,8 @@ pub(super) struct Head {
     pub(super) e_tag: Option<String>,
     /// What whoever uploaded it said.
     pub(super) sha256: Option<Sha256Hash>,
+    /// When it was written, in seconds since 1970.
+    pub(super) written: i64,
 }
 
 /// The list of a store, and what it must still be when it is replaced.
@@ -83,11 +90,13 @@ impl List {
 }
 
 /// What became of writing a list.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Written {
     Done,
     /// Another was faster: read it again.
     Conflict,
+    /// The answer did not come: it may be written, or not.
+    Unknown(object_store::Error),
 }
 
 impl Store {
@@ -100,7 +109,7 @@ impl Store {
             timeout: Duration::from_secs(offsite.timeout.into()),
             in_the_clear: location.is_in_the_clear(),
         };
-        let client = |patience| {
+        let client = |patience, max_retries| {
             let mut builder = AmazonS3Builder::new()
                 .with_bucket_name(&location.bucket)
                 .with_region(&location.region)
@@ -117,7 +126,7 @@ impl Store {
                         max_backoff: Duration::from_secs(15),
                         base: 3.0,
                     },
-                    max_retries: usize::MAX,
+                    max_retries,
                     retry_timeout: patience,
                 })
                 .with_http_connector(connector.clone());
@@ -133,8 +142,9 @@ impl Store {
                 .map_err(|error| explain(&location, "cannot use", &error))
         };
         Ok(Self {
-            first: client(patience.min(FIRST_PATIENCE))?,
-            s3: client(patience)?,
+            first: client(patience.min(FIRST_PATIENCE), usize::MAX)?,
+            once: client(patience, 0)?,
+            s3: client(patience, usize::MAX)?,
             patience,
             connector,
             location,
@@ -155,40 +165,72 @@ impl Store {
     }
 
     async fn list_by(&self, s3: &AmazonS3) -> Result<List> {
+        let mut before = None;
+        for _ in 0..MOST_READS {
+            let Some((meta, text)) = self.read_list(s3).await? else {
+                return Ok(List::none());
+            };
+            // What was damaged on its way would be written back. Not each ETag is an MD5.
+            let is_proven = meta.e_tag.as_deref().is_some_and(|tag| is_md5(tag, &text));
+            if is_proven || before.as_ref() == Some(&text) {
+                return Ok(List {
+                    written: Some(meta.last_modified.timestamp()),
+                    version: Some(UpdateVersion {
+                        e_tag: meta.e_tag,
+                        version: meta.version,
+                    }),
+                    ..List::of(text)
+                });
+            }
+            before = Some(text);
+        }
+        Err(Error::Offsite {
+            kind: ErrorKind::Damaged,
+            message: format!(
+                "the list of backups in {} is another each time that it is read: something on the way damages \
+                 what comes, or another writes it all the time",
+                self.location
+            ),
+        })
+    }
+
+    async fn read_list(&self, s3: &AmazonS3) -> Result<Option<(ObjectMeta, Bytes)>> {
         let key = self.location.key(FILE_NAME)?;
         let doing = "cannot read the list of backups in";
-        let (meta, text) = match s3.get(&key).await {
-            Ok(found) if found.meta.size > LONGEST_LIST => return Err(self.too_long()),
-            Ok(found) => {
-                let meta = found.meta.clone();
-                let mut text = BytesMut::new();
-                let mut chunks = found.into_stream();
-                while let Some(chunk) = chunks.next().await {
-                    text.extend_from_slice(&chunk.map_err(|error| self.fail(doing, &error))?);
-                    if text.len() as u64 > LONGEST_LIST {
-                        return Err(self.too_long());
-                    }
-                }
-                (meta, text.freeze())
-            }
-            Err(object_store::Error::NotFound { .. }) => return Ok(List::none()),
+        let found = match s3.get(&key).await {
+            Ok(found) => found,
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
             Err(error) => return Err(self.fail(doing, &error)),
         };
-        let written = Some(meta.last_modified.timestamp());
-        let version = Some(UpdateVersion {
-            e_tag: meta.e_tag,
-            version: meta.version,
-        });
-        Ok(List {
-            version,
-            written,
-            ..List::of(text)
-        })
+        if found.meta.size > LONGEST_LIST {
+            return Err(self.too_long());
+        }
+        let encoding = found.attributes.get(&Attribute::ContentEncoding);
+        if let Some(encoding) = encoding.filter(|encoding| encoding.as_ref() != "identity") {
+            return Err(Error::Offsite {
+                kind: ErrorKind::Store,
+                message: format!(
+                    "{doing} {}: it comes with the encoding {encoding:?}, which nobody asked for; look what is \
+                     between here and the store",
+                    self.location
+                ),
+            });
+        }
+        let meta = found.meta.clone();
+        let mut text = BytesMut::new();
+        let mut chunks = found.into_stream();
+        while let Some(chunk) = chunks.next().await {
+            text.extend_from_slice(&chunk.map_err(|error| self.fail(doing, &error))?);
+            if text.len() as u64 > LONGEST_LIST {
+                return Err(self.too_long());
+            }
+        }
+        Ok(Some((meta, text.freeze())))
     }
 
     fn too_long(&self) -> Error {
         Error::Offsite {
-            kind: crate::error::ErrorKind::Damaged,
+            kind: ErrorKind::Damaged,
             message: format!(
                 "the list of backups in {} is far too long to be one; look who writes there",
                 self.location
@@ -226,6 +268,7 @@ impl Store {
                 | object_store::Error::AlreadyExists { .. }
                 | object_store::Error::NotModified { .. },
             ) => Ok(Written::Conflict),
+            Err(error) if may_pass(&error) => Ok(Written::Unknown(error)),
             Err(error) => Err(self.fail("cannot write the list of backups in", &error)),
         }
     }
@@ -251,6 +294,7 @@ impl Store {
                     .attributes
                     .get(&Attribute::Metadata(SHA256.into()))
                     .and_then(|hash| Sha256Hash::try_from(hash.to_string()).ok()),
+                written: found.meta.last_modified.timestamp(),
             })),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(self.fail(&format!("cannot look for {name} in"), &error)),
@@ -297,7 +341,12 @@ impl Store {
         Ok(bytes.freeze())
     }
 
-    pub(super) async fn begin(&self, name: &str, sha256: Sha256Hash) -> Result<String> {
+    /// Begins an upload. It is asked for once: the answer may be lost, and then the store has it all the same.
+    pub(super) async fn begin(
+        &self,
+        name: &str,
+        sha256: Sha256Hash,
+    ) -> Result<object_store::Result<String>> {
         let attributes = Attributes::from_iter([
             (
                 Attribute::ContentType,
@@ -309,10 +358,8 @@ impl Store {
             attributes,
             ..PutMultipartOptions::default()
         };
-        self.s3
-            .create_multipart_opts(&self.location.key(name)?, options)
-            .await
-            .map_err(|error| self.fail(&format!("cannot upload {name} to"), &error))
+        let key = self.location.key(name)?;
+        Ok(self.once.create_multipart_opts(&key, options).await)
     }
 
     pub(super) async fn part(
@@ -366,11 +413,13 @@ impl Store {
         let key = self.location.key(name)?;
         let found = self.query_uploads(key.as_ref()).await;
         let xml = found.map_err(|error| self.fail(doing, &error))?;
-        let uploads = xml.split("<Upload>").skip(1);
-        Ok(uploads
-            .filter(|upload| element(upload.as_bytes(), "Key") == escaped(key.as_ref()))
-            .map(|upload| element(upload.as_bytes(), "UploadId"))
-            .collect())
+        uploads_of(&xml, key.as_ref()).ok_or_else(|| Error::Offsite {
+            kind: ErrorKind::Store,
+            message: format!(
+                "{doing} {}: what the store answers is not the whole list of them",
+                self.location
+            ),
+        })
     }
 
     /// `object_store` has no request for this.
@@ -406,29 +455,52 @@ impl Store {
             Err(error) => Err(self.fail(&format!("cannot remove {name} from"), &error)),
         }
     }
-
-    /// The names in the folder, and when each was written, in seconds since 1970.
-    pub(super) async fn names(&self) -> Result<HashMap<String, i64>> {
-        let folder = self.location.folder()?;
-        let folder = (!folder.as_ref().is_empty()).then_some(folder);
-        let found = self
-            .s3
-            .list_with_delimiter(folder.as_ref())
-            .await
-            .map_err(|error| self.fail("cannot list what is in", &error))?;
-        let named = found.objects.into_iter().filter_map(|object| {
-            let name = object.location.filename()?.to_owned();
-            Some((name, object.last_modified.timestamp()))
-        });
-        Ok(named.collect())
-    }
 }
 
-/// A text as XML has it.
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
+/// Whether an ETag is the MD5 of this.
+fn is_md5(e_tag: &str, text: &[u8]) -> bool {
+    e_tag
+        .trim_matches('"')
+        .eq_ignore_ascii_case(&hex::encode(Md5::digest(text)))
+}
+
+/// What the uploads of a key are called, when this is the list of all.
+fn uploads_of(xml: &str, key: &str) -> Option<Vec<String>> {
+    let (_, list) = xml.split_once("<ListMultipartUploadsResult")?;
+    if tagged(list, "IsTruncated").is_some_and(|text| text.trim() == "true") {
+        return None;
+    }
+    let uploads = list.split("<Upload>").skip(1);
+    let of_key = uploads.filter(|upload| tagged(upload, "Key").as_deref() == Some(key));
+    of_key.map(|upload| tagged(upload, "UploadId")).collect()
+}
+
+/// The text of an element, as it is meant.
+fn tagged(xml: &str, name: &str) -> Option<String> {
+    let (_, rest) = xml.split_once(&format!("<{name}>"))?;
+    let (mut rest, _) = rest.split_once(&format!("</{name}>"))?;
+    let mut text = String::new();
+    while let Some((before, after)) = rest.split_once('&') {
+        let (entity, after) = after.split_once(';')?;
+        let code = entity.strip_prefix('#');
+        let code = code.map(|code| match code.strip_prefix(['x', 'X']) {
+            Some(hex) => u32::from_str_radix(hex, 16),
+            None => code.parse(),
+        });
+        text.push_str(before);
+        text.push(match (entity, code) {
+            (_, Some(code)) => char::from_u32(code.ok()?)?,
+            ("amp", _) => '&',
+            ("lt", _) => '<',
+            ("gt", _) => '>',
+            ("quot", _) => '"',
+            ("apos", _) => '\'',
+            _ => return None,
+        });
+        rest = after;
+    }
+    text.push_str(rest);
+    Some(text)
 }
 
 /// Whether the upload is not known (any more).
@@ -442,4 +514,45 @@ fn cannot_compare(error: &object_store::Error) -> bool {
     matches!(Fault::of(error), Some(Fault::Refused { status: 501, .. }))
         || matches!(Fault::of(error), Some(Fault::Refused { status: 400, code, .. })
         if ["NotImplemented", "InvalidRequest", "InvalidArgument"].contains(&code.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(inside: &str) -> String {
+        format!(
+            "<?xml?><ListMultipartUploadsResult xmlns=\"s3\">{inside}</ListMultipartUploadsResult>"
+        )
+    }
+
+    #[test]
+    fn uploads_are_found_however_they_are_written() {
+        let id = "a&b".repeat(200);
+        let upload = |key: &str| {
+            let id = id.replace('&', "&amp;");
+            format!("<Upload><Key>{key}</Key><UploadId>{id}</UploadId></Upload>")
+        };
+        let long = "k".repeat(400);
+        for (text, key) in [
+            ("it&#39;s/a&#x26;b&lt;&gt;&quot;&apos;", "it's/a&b<>\"'"),
+            (long.as_str(), long.as_str()),
+        ] {
+            let xml = list(&(upload("other") + &upload(text)));
+            assert_eq!(uploads_of(&xml, key), Some(vec![id.clone()]));
+        }
+        assert_eq!(uploads_of(&list(&upload("ab.enc")), "ab"), Some(vec![]));
+        assert_eq!(uploads_of(&list(""), "ab"), Some(vec![]));
+        let part = list(&format!("<IsTruncated>true</IsTruncated>{}", upload("ab")));
+        assert_eq!(uploads_of(&part, "ab"), None);
+        assert_eq!(uploads_of("<html>welcome</html>", "ab"), None);
+    }
+
+    #[test]
+    fn an_etag_can_be_the_md5_of_a_list() {
+        // Of "abc", from RFC 1321.
+        assert!(is_md5("\"900150983CD24FB0D6963F7D28E17F72\"", b"abc"));
+        assert!(!is_md5("900150983cd24fb0d6963f7d28e17f72", b"abd"));
+        assert!(!is_md5("900150983cd24fb0d6963f7d28e17f72-1", b"abc"));
+    }
 }

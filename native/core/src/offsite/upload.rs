@@ -7,7 +7,7 @@ use super::journal::{Begun, BegunPart, Journal};
 use super::store::{Head, Store, is_unknown_upload};
 use super::transport::{Fault, Network};
 use crate::durable::open_file;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::hash::Sha256Hash;
 use crate::priority;
 use crate::progress::Monitor;
@@ -18,9 +18,10 @@ use md5::Md5;
 use object_store::multipart::PartId;
 use sha2::{Digest, Sha256};
 use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
@@ -32,12 +33,14 @@ const MOST_PARTS: u64 = 9_000;
 const WINDOW: u64 = 4 * PART;
 /// How often a part that arrived otherwise than it was sent is sent again.
 const MOST_DAMAGES: u32 = 4;
+/// How often a store may not know an upload (any more) that it has begun.
+const MOST_UNKNOWN: u32 = 3;
 /// How often a connection may break, however long that takes.
 pub(super) const MOST_BREAKS: u32 = 3;
 
 /// What is to be uploaded.
 pub(super) struct Source<'a> {
-    pub(super) path: &'a Path,
+    pub(super) path: PathBuf,
     pub(super) name: &'a str,
     /// What its content must be.
     pub(super) sha256: Sha256Hash,
@@ -71,16 +74,16 @@ pub(super) async fn send(
     source: &Source<'_>,
     monitor: &Monitor,
 ) -> Result<Option<Arrived>> {
-    let file = open_file(source.path).map_err(Error::io("cannot read", source.path))?;
+    let file = open_file(&source.path).map_err(Error::io("cannot read", &source.path))?;
     let size = file
         .metadata()
-        .map_err(Error::io("cannot read", source.path))?
+        .map_err(Error::io("cannot read", &source.path))?
         .len();
-    loop {
+    for _ in 0..MOST_UNKNOWN {
         let begun = begin(store, journal, source, size).await?;
         let file = file
             .try_clone()
-            .map_err(Error::io("cannot read", source.path))?;
+            .map_err(Error::io("cannot read", &source.path))?;
         match parts(store, journal, source, &begun, file, monitor).await? {
             Parts::All(parts, is_proven) => {
                 return Ok(Some(Arrived {
@@ -97,9 +100,16 @@ pub(super) async fn send(
                 return Ok(None);
             }
             // It was too old for the store. The next is a new one, and has no parts yet.
-            Parts::Unknown => journal.borrow_mut().end(&begun.id)?,
+            Parts::Unknown => forget(store, journal, &begun).await?,
         }
     }
+    Err(Error::Offsite {
+        kind: ErrorKind::Store,
+        message: format!(
+            "cannot upload {} to {}: the store begins an upload, and then says that it does not know it",
+            source.name, store.location
+        ),
+    })
 }
 
 /// Takes up the upload of the same content that was begun before, or begins one.
@@ -117,8 +127,7 @@ async fn begin(
         }
         forget(store, journal, &begun).await?;
     }
-    journal.borrow_mut().beginning_of(source.name)?;
-    let id = store.begin(source.name, source.sha256).await?;
+    let id = begin_new(store, journal, source).await?;
     let begun = Begun {
         name: source.name.to_owned(),
         id,
@@ -129,6 +138,32 @@ async fn begin(
     };
     journal.borrow_mut().begin(begun.clone())?;
     Ok(begun)
+}
+
+/// Tells the store. When the answer is lost there may be an upload whose name nobody knows: that is looked for
+/// before it is told again.
+async fn begin_new(
+    store: &Store,
+    journal: &RefCell<Journal>,
+    source: &Source<'_>,
+) -> Result<String> {
+    let fail = |error| store.fail(&format!("cannot upload {} to", source.name), error);
+    let began = Instant::now();
+    let mut pause = Duration::from_millis(200);
+    loop {
+        journal.borrow_mut().beginning_of(source.name)?;
+        match store.begin(source.name, source.sha256).await? {
+            Ok(id) => return Ok(id),
+            Err(error) if may_pass(&error) && began.elapsed() < store.patience => {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 3).min(Duration::from_secs(15));
+                if forget_unknown(store, journal).await.is_err() {
+                    return Err(fail(&error));
+                }
+            }
+            Err(error) => return Err(fail(&error)),
+        }
+    }
 }
 
 /// Has the store forget what was begun when it was not known yet what the upload is called.
@@ -169,7 +204,7 @@ async fn parts(
     file: File,
     monitor: &Monitor,
 ) -> Result<Parts> {
-    let mut there: Vec<(usize, PartId)> = begun
+    let mut there: BTreeMap<usize, PartId> = begun
         .parts
         .iter()
         .map(|part| {
@@ -177,9 +212,9 @@ async fn parts(
             (part.number, PartId { content_id })
         })
         .collect();
-    let known = there.iter().map(|(number, _)| *number).collect();
-    let (mut pieces, hash) = read(file, source.path, begun, known, monitor)?;
+    let (mut pieces, hash) = read(file, &source.path, begun, monitor)?;
     let is_proven = Cell::new(begun.parts.iter().all(|part| part.is_proven));
+    let proves_nothing = Cell::new(false);
     let at_once = usize::try_from(WINDOW / begun.part_size)
         .unwrap_or(1)
         .max(1);
@@ -189,7 +224,8 @@ async fn parts(
             .map(|piece| async {
                 let piece = piece?;
                 let length = piece.bytes.len() as u64;
-                let (id, is_part_proven) = match part(store, begun, &piece).await? {
+                let (id, is_part_proven) = match part(store, begun, &piece, &proves_nothing).await?
+                {
                     Some(part) => part,
                     None => return Ok(None),
                 };
@@ -201,6 +237,7 @@ async fn parts(
                     BegunPart {
                         number: piece.number,
                         id: id.content_id.clone(),
+                        md5: piece.md5,
                         is_proven: is_part_proven,
                     },
                 )?;
@@ -211,16 +248,14 @@ async fn parts(
     );
     while let Some(part) = sent.next().await {
         match part? {
-            Some(part) => there.push(part),
+            Some((number, id)) => drop(there.insert(number, id)),
             None => return Ok(Parts::Unknown),
         }
     }
     if hash.await.ok() != Some(source.sha256) {
         return Ok(Parts::OfOther);
     }
-    there.sort_by_key(|(number, _)| *number);
-    let parts = there.into_iter().map(|(_, id)| id).collect();
-    Ok(Parts::All(parts, is_proven.get()))
+    Ok(Parts::All(there.into_values().collect(), is_proven.get()))
 }
 
 struct Piece {
@@ -232,12 +267,12 @@ struct Piece {
 
 type Pieces = mpsc::Receiver<Result<Piece>>;
 
-/// Reads a file in pieces, on a thread of its own; and the hash of it, after the last.
+/// Reads a file in pieces, on a thread of its own; and the hash of it, after the last. Pieces that are in the
+/// store as they are here are left out.
 fn read(
     mut file: File,
     path: &Path,
     begun: &Begun,
-    known: Vec<usize>,
     monitor: &Monitor,
 ) -> Result<(Pieces, oneshot::Receiver<Sha256Hash>)> {
     let (send, receive) = mpsc::channel(1);
@@ -245,6 +280,11 @@ fn read(
     let path = path.to_owned();
     let part_size = begun.part_size;
     let size = begun.size;
+    let there: HashMap<usize, String> = begun
+        .parts
+        .iter()
+        .map(|part| (part.number, part.md5.clone()))
+        .collect();
     let monitor = monitor.clone();
     priority::spawn("upload", move || {
         let mut hasher = Sha256::new();
@@ -266,13 +306,14 @@ fn read(
                     break;
                 }
                 hasher.update(&bytes);
-                if known.contains(&number) {
+                let md5 = hex::encode(Md5::digest(&bytes));
+                if there.get(&number) == Some(&md5) {
                     monitor.add(count)?;
                     continue;
                 }
                 let piece = Piece {
                     number,
-                    md5: hex::encode(Md5::digest(&bytes)),
+                    md5,
                     bytes: bytes.into(),
                 };
                 if send.blocking_send(Ok(piece)).is_err() {
@@ -290,11 +331,18 @@ fn read(
 }
 
 /// Uploads a part: what the store calls it, and whether it has proven that it has the right bytes. `None`
-/// when it does not know the upload.
-async fn part(store: &Store, begun: &Begun, piece: &Piece) -> Result<Option<(PartId, bool)>> {
+/// when it does not know the upload. A store that twice says the same, and not what the part is, says that of
+/// each of them: the next are sent once.
+async fn part(
+    store: &Store,
+    begun: &Begun,
+    piece: &Piece,
+    proves_nothing: &Cell<bool>,
+) -> Result<Option<(PartId, bool)>> {
     let doing = format!("cannot upload {} to", begun.name);
     let mut damages = 0;
     let mut breaks = 0;
+    let mut said = None;
     let began = Instant::now();
     loop {
         let sent = store
@@ -303,8 +351,15 @@ async fn part(store: &Store, begun: &Begun, piece: &Piece) -> Result<Option<(Par
         match sent {
             Ok(id) if is_of(&id, piece) => return Ok(Some((id, true))),
             // Either a damage on the way, or the ETags of this store are not MD5.
-            Ok(id) if damages == MOST_DAMAGES / 2 => return Ok(Some((id, false))),
-            Ok(_) => damages += 1,
+            Ok(id) => {
+                let is_again = said.as_ref() == Some(&id.content_id);
+                proves_nothing.set(proves_nothing.get() || is_again);
+                if proves_nothing.get() || damages == MOST_DAMAGES / 2 {
+                    return Ok(Some((id, false)));
+                }
+                damages += 1;
+                said = Some(id.content_id);
+            }
             Err(error) if is_unknown_upload(&error) => return Ok(None),
             Err(error) if is_damage(&error) && damages < MOST_DAMAGES => damages += 1,
             // A connection that broke in the middle is not always taken for one; and on a slow line the
@@ -363,7 +418,17 @@ fn is_of(id: &PartId, piece: &Piece) -> bool {
     e_tag.eq_ignore_ascii_case(&piece.md5)
 }
 
-/// Makes the file appear, in the place of an older one of its name, and looks whether it is there.
+/// Whether what failed may work when it is tried again.
+pub(super) fn may_pass(error: &object_store::Error) -> bool {
+    match Fault::of(error) {
+        Some(Fault::Refused { status, .. }) => *status >= 500 || [408, 429].contains(status),
+        Some(Fault::Network(Network::Broken | Network::Connect, _) | Fault::Stalled(_)) => true,
+        _ => false,
+    }
+}
+
+/// Makes the file appear, in the place of an older one of its name, and looks whether it is there. `false` when
+/// the store has lost what was sent: it must be sent again.
 ///
 /// # Errors
 /// `Offsite`, also when what is there then is something else.
@@ -371,7 +436,7 @@ pub(super) async fn finish(
     store: &Store,
     journal: &RefCell<Journal>,
     arrived: Arrived,
-) -> Result<()> {
+) -> Result<bool> {
     let name = arrived.name.as_str();
     let done = store.complete(name, &arrived.id, arrived.parts).await?;
     // The answer may have been lost on its way: what is there is what counts.
@@ -381,6 +446,14 @@ pub(super) async fn finish(
         .is_some_and(|head| is_file(head, arrived.size, arrived.sha256));
     if !is_there {
         if let Err(error) = done {
+            if is_lost(&error) {
+                match store.abort(name, &arrived.id).await {
+                    // A key that may not do that. It would be taken up again each night.
+                    Err(error) if error.kind() != ErrorKind::Permission => return Err(error),
+                    _ => journal.borrow_mut().end(&arrived.id)?,
+                }
+                return Ok(false);
+            }
             return Err(store.fail(&format!("cannot upload {name} to"), &error));
         }
         return Err(not_there(store, name, "does not look like what was sent"));
@@ -393,12 +466,18 @@ pub(super) async fn finish(
             return Err(not_there(store, name, "is not what was sent"));
         }
     }
-    Ok(())
+    Ok(true)
+}
+
+/// Whether the store does not have (any more) what it said that it has of an upload.
+fn is_lost(error: &object_store::Error) -> bool {
+    const CODES: [&str; 3] = ["NoSuchUpload", "InvalidPart", "InvalidPartOrder"];
+    matches!(Fault::of(error), Some(Fault::Refused { code, .. }) if CODES.contains(&code.as_str()))
 }
 
 fn not_there(store: &Store, name: &str, what: &str) -> Error {
     Error::Offsite {
-        kind: crate::error::ErrorKind::Damaged,
+        kind: ErrorKind::Damaged,
         message: format!(
             "{name} in {} {what}: something on the way or in the store damages files; the list there does \
              not name it, and the local backups are untouched",
