@@ -15,6 +15,7 @@ use crate::stream::seems;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// The longest list that is read, in bytes.
@@ -80,7 +81,7 @@ pub fn offer(folder: &Path, relay: &Path, monitor: &Monitor) -> Result<Plan> {
             reason,
         };
         match list.catalog.get(&entry.name) {
-            Some(there) if is_newer(&there, &entry) => {
+            Some(there) if is_newer(None, &there, &entry) => {
                 let reason = superseded(there.timestamp);
                 plan.problems.push(problem(ErrorKind::Exists, reason));
             }
@@ -136,7 +137,10 @@ pub fn publish(folder: &Path, relay: &Path, name: &str, timestamp: i64) -> Resul
         replaced("it was replaced here meanwhile, and goes with the next upload".into())
     })?;
     let before = list.catalog.get(&entry.name);
-    if let Some(newer) = before.as_ref().filter(|before| is_newer(before, &entry)) {
+    if let Some(newer) = before
+        .as_ref()
+        .filter(|before| is_newer(None, before, &entry))
+    {
         return Err(replaced(superseded(newer.timestamp)));
     }
     entry.is_filestore_uploaded = true;
@@ -249,6 +253,7 @@ pub(super) fn head(relay: &Path, name: &str) -> Result<Option<Head>> {
     match path.symlink_metadata() {
         Ok(found) => Ok(Some(Head {
             size: found.len(),
+            written: found.mtime(),
             e_tag: None,
             sha256: None,
         })),
