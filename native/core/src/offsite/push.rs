@@ -260,9 +260,9 @@ impl Push<'_> {
                 continue;
             };
             let path = self.folder.join(stored.file.as_str());
-            let size = path.metadata().ok().map(|metadata| metadata.len());
+            let here = path.metadata().ok().map(|metadata| metadata.len());
             // A file that is gone here is all the better there.
-            let Some(size) = size.or(stored.size) else {
+            let Some(size) = here.or(stored.size) else {
                 continue;
             };
             let encryption = seems(&path);
@@ -270,6 +270,7 @@ impl Push<'_> {
                 Ok(Known::Hash(hash)) if is_file(&head, size, hash) => {}
                 Ok(Known::Hash(_)) => there = There::No,
                 _ if head.size == size => {}
+                _ if here.is_none() => there = There::No,
                 _ => return Ok(There::Other(stored.file.clone())),
             }
         }
