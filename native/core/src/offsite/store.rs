@@ -4,7 +4,7 @@ use super::explain::explain;
 use super::location::{Location, Offsite};
 use super::transport::{Connector, Fault, element};
 use super::upload::may_pass;
-use crate::catalog::{Catalog, FILE_NAME};
+use crate::catalog::{Catalog, FILE_NAME, count_entries};
 use crate::error::{Error, Result};
 use crate::hash::Sha256Hash;
 use bytes::{Bytes, BytesMut};
@@ -13,8 +13,8 @@ use object_store::aws::{AmazonS3, AmazonS3Builder, AwsAuthorizer, Checksum, S3Co
 use object_store::client::{HttpConnector, HttpRequestBody};
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::{
-    Attribute, Attributes, BackoffConfig, ClientOptions, GetOptions, GetRange, ObjectStore,
-    ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, RetryConfig,
+    Attribute, Attributes, BackoffConfig, ClientOptions, GetOptions, GetRange, ObjectMeta,
+    ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, RetryConfig,
     UpdateVersion,
 };
 use std::collections::HashMap;
@@ -25,8 +25,12 @@ use std::time::Duration;
 const SHA256: &str = "sha256";
 /// How long a store is tried that did not answer once yet: a person waits for it.
 const FIRST_PATIENCE: Duration = Duration::from_secs(15);
-/// The longest list that is read, in bytes.
-const LONGEST_LIST: u64 = 16 << 20;
+/// The longest list that is read, in bytes, and the most entries that one has. A backup takes some hundred
+/// bytes of it; what is read takes many times its length in memory.
+const LONGEST_LIST: u64 = 2 << 20;
+const MOST_ENTRIES: usize = 1000;
+/// What comes slower than this is given up, in bytes a second.
+const SLOWEST: u64 = 16 << 10;
 
 pub(super) struct Store {
     pub(super) location: Location,
@@ -136,21 +140,8 @@ impl Store {
 
     async fn list_by(&self, s3: &AmazonS3) -> Result<List> {
         let key = self.location.key(FILE_NAME)?;
-        let doing = "cannot read the list of backups in";
-        let (meta, text) = match s3.get(&key).await {
-            Ok(found) if found.meta.size > LONGEST_LIST => return Err(self.too_long()),
-            Ok(found) => {
-                let meta = found.meta.clone();
-                let mut text = BytesMut::new();
-                let mut chunks = found.into_stream();
-                while let Some(chunk) = chunks.next().await {
-                    text.extend_from_slice(&chunk.map_err(|error| self.fail(doing, &error))?);
-                    if text.len() as u64 > LONGEST_LIST {
-                        return Err(self.too_long());
-                    }
-                }
-                (meta, text.freeze())
-            }
+        let found = match self.in_time(LONGEST_LIST, read(s3, &key)).await {
+            Ok(found) => found,
             Err(object_store::Error::NotFound { .. }) => {
                 return Ok(List {
                     catalog: Catalog::default(),
@@ -159,13 +150,19 @@ impl Store {
                     written: None,
                 });
             }
-            Err(error) => return Err(self.fail(doing, &error)),
+            Err(error) => return Err(self.fail("cannot read the list of backups in", &error)),
+        };
+        let Some((meta, text)) = found else {
+            return Err(self.too_long());
         };
         let written = Some(meta.last_modified.timestamp());
         let version = Some(UpdateVersion {
             e_tag: meta.e_tag,
             version: meta.version,
         });
+        if count_entries(&text).is_some_and(|count| count > MOST_ENTRIES) {
+            return Err(self.too_long());
+        }
         let (catalog, damaged) = match serde_json::from_slice(&text) {
             Ok(catalog) => (catalog, None),
             Err(_) => (Catalog::default(), Some(text)),
@@ -176,6 +173,24 @@ impl Store {
             damaged,
             written,
         })
+    }
+
+    /// Does what brings so many bytes, or gives it up: a store that sends a byte now and then never ends.
+    pub(super) async fn in_time<T>(
+        &self,
+        bytes: u64,
+        work: impl Future<Output = object_store::Result<T>>,
+    ) -> object_store::Result<T> {
+        let most = Duration::from_secs(bytes / SLOWEST)
+            .saturating_add(self.patience)
+            .saturating_add(self.connector.timeout);
+        match tokio::time::timeout(most, work).await {
+            Ok(done) => done,
+            Err(_) => Err(object_store::Error::Generic {
+                store: "S3",
+                source: Box::new(Fault::Slow(most)),
+            }),
+        }
     }
 
     fn too_long(&self) -> Error {
@@ -418,6 +433,27 @@ impl Store {
         });
         Ok(named.collect())
     }
+}
+
+/// A list, unless it is too long to be one.
+async fn read(
+    s3: &AmazonS3,
+    key: &object_store::path::Path,
+) -> object_store::Result<Option<(ObjectMeta, Bytes)>> {
+    let found = s3.get(key).await?;
+    let meta = found.meta.clone();
+    let mut text = BytesMut::new();
+    if meta.size > LONGEST_LIST {
+        return Ok(None);
+    }
+    let mut chunks = found.into_stream();
+    while let Some(chunk) = chunks.next().await {
+        text.extend_from_slice(&chunk?);
+        if text.len() as u64 > LONGEST_LIST {
+            return Ok(None);
+        }
+    }
+    Ok(Some((meta, text.freeze())))
 }
 
 /// A text as XML has it.
