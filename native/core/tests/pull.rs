@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Scratch, noise, password};
+use common::{Scratch, noise, password, script, stdout};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -18,6 +18,7 @@ use zbackup_core::offsite::{self, Offsite, PullOptions, Pulled};
 use zbackup_core::progress::Monitor;
 use zbackup_core::site::SiteName;
 use zbackup_core::stream::{Effort, Sealer, StreamWriter};
+use zbackup_core::verify;
 
 const WORD: &str = "correct horse";
 /// A night, and the one of a week later.
@@ -317,6 +318,32 @@ fn a_file_in_zotonics_format_is_no_backup_of_this_module() {
     let (kind, reason) = store.refused(&folder, &PullOptions::default());
     assert_eq!(kind, ErrorKind::Damaged);
     assert!(reason.contains("old format"), "{reason}");
+}
+
+/// One that came before, or that somebody put into the folder.
+#[test]
+fn nor_is_it_proven_or_restored_as_one() {
+    let folder = Scratch::new();
+    let [word, text] = [("word", WORD), ("text", "old")]
+        .map(|(name, content)| folder.file(name, content.as_bytes()));
+    let sealed = folder.join("site-3.sql.gz.enc");
+    let mut seal = script("seal_z1.py");
+    stdout(seal.args([&word, &text, &sealed]).arg("1000"));
+    let hash = hex::encode(Sha256::digest(std::fs::read(sealed).unwrap()));
+    for is_ours in [true, false] {
+        let mut entry = json!({"timestamp": NOW, "database": "site-3.sql.gz.enc",
+                               "database_hash": hash, "is_encrypted": true});
+        if is_ours {
+            entry["writer"] = "zbackup".into();
+        }
+        let list = json!({ "site-3": entry }).to_string();
+        folder.file("backup.json", list.as_bytes());
+        let silent = Monitor::silent();
+        let verified = verify::run(folder.path(), &[], Some(&password(WORD)), None, &silent);
+        let verified = verified.unwrap();
+        let said = verified[0].problem_in_words().unwrap_or_default();
+        assert_eq!(said.contains("old format"), is_ours, "{said}");
+    }
 }
 
 #[test]
