@@ -124,8 +124,9 @@
     only => [part()] | undefined
 }.
 
-%% The name `recent' is that of the newest. Without `require_encrypted', a backup that is not encrypted is
-%% refused when the request has a password.
+%% The name `recent' is that of the newest. When the request is for a whole site, backups of others in the
+%% list only come by their names. Without `require_encrypted', a backup that is not encrypted is refused when
+%% the request has a password.
 -type pull_options() :: #{
     names => [text()] | undefined,
     require_encrypted => boolean() | undefined

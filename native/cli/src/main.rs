@@ -223,6 +223,7 @@ fn run(args: &Args, cancel: Cancel) -> Result<u8> {
             settle_if_possible(Some(&site), &monitor);
             let password = site.password()?;
             let options = offsite::PullOptions {
+                site: Some(site.site.clone()),
                 names: names.clone(),
                 require_encrypted: password.is_some() && !allow_unencrypted,
                 password,

@@ -122,16 +122,39 @@ fn a_folder_whose_list_is_gone_gets_it_back_and_loses_nothing() {
 #[test]
 fn the_newest_is_one_of_the_store() {
     let store = Store::new();
-    let mut other = store.site();
-    let name = other.backup();
-    other.run("push").good();
-    std::thread::sleep(Duration::from_millis(1100));
     let site = store.site();
-    other.set("site", "\"another\"");
-    let own = other.backup();
-    assert_ne!(own, name);
-    let pulled = other.run("pull --json").good().json();
+    let name = site.backup();
+    site.run("push").good();
+    // A newer one that was only made here.
+    site.edit_catalog(|list| {
+        let mut own = list[&name].clone();
+        for key in ["config_files", "files"] {
+            let file = own[key].as_str().unwrap().to_owned();
+            let copy = file.replace(&name, "site-9");
+            fs::copy(site.backups().join(file), site.backups().join(&copy)).unwrap();
+            own[key] = copy.into();
+        }
+        own["timestamp"] = (own["timestamp"].as_i64().unwrap() + 1).into();
+        list["site-9"] = own;
+    });
+    let pulled = site.run("pull --json").good().json();
     assert_eq!(pulled["newest"]["name"], name.as_str());
     assert_eq!(pulled["newest"]["is_new"], false);
-    site.run("pull").expect(0, &[&name]);
+    store.elsewhere().run("pull").expect(0, &[&name]);
+}
+
+#[test]
+fn another_site_with_the_same_url_is_not_pulled() {
+    let store = Store::new();
+    let mut other = store.site();
+    other.set("site", "\"another\"");
+    let theirs = other.backup();
+    other.run("push").good();
+    let site = store.elsewhere();
+    for words in ["pull", "pull recent"] {
+        let ran = site.run(words);
+        assert!(!site.backups().join("backup.json").exists(), "{ran:?}");
+    }
+    site.run("pull").expect(0, &["something else", &theirs]);
+    site.run(&format!("pull {theirs}")).good();
 }

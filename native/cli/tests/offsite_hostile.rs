@@ -67,14 +67,14 @@ fn a_list_cannot_name_what_is_not_a_file_of_the_backup() {
     let entry = |file: &str| json!({"timestamp": common::now(), "files": file, "files_hash": "0".repeat(64)});
     let list = store.list();
     for (backup, file) in [
-        ("evil", "../evil.tar.gz"),
-        ("evil", "/tmp/evil.tar.gz"),
-        ("evil", ".staging/evil.tar.gz"),
-        ("../evil", "evil.tar.gz"),
-        ("evil", "backup.json"),
+        ("site-66", "../site-66.tar.gz"),
+        ("site-66", "/tmp/site-66.tar.gz"),
+        ("site-66", ".staging/site-66.tar.gz"),
+        ("../site-66", "site-66.tar.gz"),
+        ("site-66", "backup.json"),
         // The files of another backup.
-        ("evil", "other.tar.gz"),
-        ("evil", &format!("{name}.tar.gz")),
+        ("site-66", "other.tar.gz"),
+        ("site-66", &format!("{name}.tar.gz")),
         (&format!("config-{name}"), &format!("config-{name}.tar.gz")),
         (
             &format!("config-{name}"),
@@ -84,8 +84,14 @@ fn a_list_cannot_name_what_is_not_a_file_of_the_backup() {
         let mut list = list.clone();
         list[backup] = entry(file);
         store.put("backup.json", list.to_string());
-        store.put("evil.tar.gz", "evil");
-        let ran = other.run("pull").expect(4, &["not copied"]);
+        store.put("site-66.tar.gz", "evil");
+        // By its name, for what can be that of another site.
+        let words = if backup.starts_with("config-") {
+            format!("pull {backup}")
+        } else {
+            "pull".into()
+        };
+        let ran = other.run(&words).expect(4, &["not copied"]);
         assert_eq!(tree(&other.path(".")), kept, "{backup} {file}: {ran:?}");
     }
 }

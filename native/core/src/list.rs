@@ -68,7 +68,11 @@ pub(crate) fn listed(entry: Entry, found: impl Fn(&StoredPart) -> Option<u64>) -
         is_database_present: is_present(Part::Database),
         is_config_files_present: is_present(Part::Config),
         is_files_present: is_present(Part::Files),
-        size: lengths.iter().filter_map(|(_, _, length)| *length).sum(),
+        // The lengths may be what a store says.
+        size: lengths
+            .iter()
+            .filter_map(|(_, _, length)| *length)
+            .fold(0, u64::saturating_add),
         missing: lengths
             .iter()
             .filter(|(_, _, length)| length.is_none())

@@ -40,14 +40,18 @@ impl PartReader {
         let path = folder.join(stored.file.as_str());
         let reader = StoredReader::open(&path, password, monitor)?;
         let encryption = reader.encryption();
-        // A backup of only the database keeps the media files that its name had.
-        let is_kept = part == Part::Files && entry.files_timestamp.is_some();
+        let is_kept = entry.is_kept(part);
         let wrong = if (encryption == Encryption::None) == stored.file.is_encrypted() {
             Some(if stored.file.is_encrypted() {
                 "it should be encrypted, and is not".into()
             } else {
                 "it should not be encrypted, and is".into()
             })
+        } else if encryption == Encryption::Z1 && entry.is_ours() && !is_kept {
+            // Z1 knows no name and no time: any old file would do.
+            Some(format!(
+                "it is in Zotonic's old format, in which zbackup made no backup: not the {part} of this one"
+            ))
         } else if encryption == Encryption::None && entry.is_encrypted && !is_kept {
             Some("the backup is listed as encrypted, and this file is not".into())
         } else if reader

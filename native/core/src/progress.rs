@@ -133,6 +133,11 @@ impl Monitor {
         }
     }
 
+    /// The same job, of which nothing more is shown: for what reads again what was counted.
+    pub(crate) fn quiet(&self) -> Self {
+        Self::new(Arc::new(NoProgress), self.cancel.clone())
+    }
+
     /// A phase begins, of `total` bytes where that is known.
     pub(crate) fn begin(&self, phase: Phase, total: Option<u64>) -> Result<()> {
         self.check()?;

@@ -15,7 +15,7 @@ mod request;
 
 use crate::guard::guarded;
 use crate::job::{Job, start};
-use crate::offsite::{OffsiteRequest, Relay, pull_options, push_options};
+use crate::offsite::{OffsiteRequest, Opened, Relay, pull_options, push_options};
 use crate::reply::{Done, Reply, failed};
 use crate::request::{
     DueRequest, FileRequest, PruneRequest, Request, RestoreOptions, StoreRequest, VerifyOptions,
@@ -114,7 +114,7 @@ fn start_push<'a>(env: Env<'a>, request: Term<'a>, options: Term<'a>) -> Term<'a
         let request = OffsiteRequest::decode(request)?;
         let options = push_options(options)?;
         start(env, move |monitor| {
-            let (folder, store, _) = request.open()?;
+            let Opened { folder, store, .. } = request.open()?;
             copies::push(&folder, &store, &options, monitor).map(Done::Pushed)
         })
     })
@@ -137,8 +137,13 @@ fn start_pull<'a>(env: Env<'a>, request: Term<'a>, options: Term<'a>) -> Term<'a
         let request = OffsiteRequest::decode(request)?;
         let options = pull_options(options)?;
         start(env, move |monitor| {
-            let (folder, store, password) = request.open()?;
-            copies::pull(&folder, &store, &options(password), monitor).map(Done::Pulled)
+            let Opened {
+                folder,
+                store,
+                password,
+                site,
+            } = request.open()?;
+            copies::pull(&folder, &store, &options(password, site), monitor).map(Done::Pulled)
         })
     })
 }
@@ -149,7 +154,7 @@ fn start_list_offsite<'a>(env: Env<'a>, request: Term<'a>) -> Term<'a> {
     started(env, || {
         let request = OffsiteRequest::decode(request)?;
         start(env, move |monitor| {
-            let (_, store, _) = request.open()?;
+            let Opened { store, .. } = request.open()?;
             copies::list(&store, monitor).map(Done::Listed)
         })
     })

@@ -10,7 +10,7 @@ use zbackup_core::error::{Error, Result};
 use zbackup_core::offsite::{Offsite, PullOptions, PushOptions, relay};
 use zbackup_core::progress::Monitor;
 use zbackup_core::secret::Password;
-use zbackup_core::site::{Encryption, Site};
+use zbackup_core::site::{Encryption, Site, SiteName};
 
 /// A request for a store and a backup folder.
 pub(crate) enum OffsiteRequest {
@@ -27,6 +27,17 @@ pub(crate) struct Copies {
     encryption: Option<Encryption>,
     #[serde(default)]
     offsite: Option<Offsite>,
+    /// Where the request is for a whole site.
+    #[serde(skip)]
+    site: Option<SiteName>,
+}
+
+/// What a request says of the copies of a site.
+pub(crate) struct Opened {
+    pub(crate) folder: PathBuf,
+    pub(crate) store: Offsite,
+    pub(crate) password: Option<Password>,
+    pub(crate) site: Option<SiteName>,
 }
 
 #[derive(Deserialize)]
@@ -67,7 +78,7 @@ impl Relay {
     }
 
     pub(crate) fn run(self, request: OffsiteRequest, monitor: &Monitor) -> Result<Done> {
-        let (folder, password) = request.folder()?;
+        let (folder, password, site) = request.folder()?;
         let Self {
             step,
             relay: place,
@@ -79,6 +90,7 @@ impl Relay {
             names: name.clone().into_iter().collect(),
             require_encrypted,
             password,
+            site,
         };
         let name = name.unwrap_or_default();
         match step.as_str() {
@@ -109,8 +121,8 @@ impl OffsiteRequest {
         Ok(Self::Given(Box::new(copies)))
     }
 
-    /// The backup folder, the store and the password. Reads files.
-    pub(crate) fn open(self) -> Result<(PathBuf, Offsite, Option<Password>)> {
+    /// All of it. Reads files.
+    pub(crate) fn open(self) -> Result<Opened> {
         let copies = match self {
             Self::Given(copies) => *copies,
             Self::File(path) => Site::from_file(&path)?.into(),
@@ -119,16 +131,22 @@ impl OffsiteRequest {
             Error::Usage("the request is not right: the field offsite is missing".into())
         })?;
         let password = password(copies.encryption)?;
-        Ok((copies.backup_dir, offsite, password))
+        Ok(Opened {
+            folder: copies.backup_dir,
+            store: offsite,
+            password,
+            site: copies.site,
+        })
     }
 
-    /// The backup folder and the password.
-    fn folder(self) -> Result<(PathBuf, Option<Password>)> {
+    /// The backup folder, the password and the site.
+    fn folder(self) -> Result<(PathBuf, Option<Password>, Option<SiteName>)> {
         let copies = match self {
             Self::Given(copies) => *copies,
             Self::File(path) => Site::from_file(&path)?.into(),
         };
-        Ok((copies.backup_dir, password(copies.encryption)?))
+        let password = password(copies.encryption)?;
+        Ok((copies.backup_dir, password, copies.site))
     }
 }
 
@@ -146,6 +164,7 @@ impl From<Site> for Copies {
             backup_dir: site.backup_dir,
             encryption: site.encryption,
             offsite: site.offsite,
+            site: Some(site.site),
         }
     }
 }
@@ -155,15 +174,17 @@ pub(crate) fn push_options(term: Term<'_>) -> Result<PushOptions> {
     Ok(PushOptions { names, parts: only })
 }
 
-/// The options of a pull, which needs the password too.
+/// The options of a pull, which needs the password and the site too.
+#[allow(clippy::type_complexity)]
 pub(crate) fn pull_options(
     term: Term<'_>,
-) -> Result<impl FnOnce(Option<Password>) -> PullOptions + Send + use<>> {
+) -> Result<impl FnOnce(Option<Password>, Option<SiteName>) -> PullOptions + Send + use<>> {
     let Pull {
         names,
         require_encrypted,
     } = options(term)?;
-    Ok(move |password: Option<Password>| PullOptions {
+    Ok(move |password: Option<Password>, site| PullOptions {
+        site,
         names,
         require_encrypted: require_encrypted.unwrap_or(password.is_some()),
         password,

@@ -252,6 +252,13 @@ impl Entry {
         self.writer.is_some()
     }
 
+    /// Whether a part was made for an earlier backup of the name: a backup of only the database keeps the
+    /// media files that were there, whoever made them.
+    #[must_use]
+    pub fn is_kept(&self, part: Part) -> bool {
+        part == Part::Files && self.files_timestamp.is_some()
+    }
+
     /// When a part was made: media files can be older than the rest.
     #[must_use]
     pub fn made_at(&self, part: Part) -> i64 {

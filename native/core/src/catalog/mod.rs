@@ -13,7 +13,7 @@ use crate::durable::open_file;
 use crate::error::{Error, Result};
 use entry::EntryJson;
 use serde::Serialize;
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::collections::{HashMap, HashSet};
 use std::io::Read;
@@ -29,6 +29,28 @@ const LONGEST: u64 = 16 << 20;
 #[derive(Debug, Default)]
 pub struct Catalog {
     entries: Vec<(String, Box<RawValue>)>,
+}
+
+/// How many entries a list has, without keeping any; `None` when it is not a list.
+pub(crate) fn count_entries(text: &[u8]) -> Option<usize> {
+    struct Count;
+    impl<'de> Visitor<'de> for Count {
+        type Value = usize;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a map")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<usize, A::Error> {
+            let mut count = 0;
+            while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {
+                count += 1;
+            }
+            Ok(count)
+        }
+    }
+    let mut text = serde_json::Deserializer::from_slice(text);
+    text.deserialize_map(Count).ok()
 }
 
 /// An entry that cannot be used, and why.

@@ -100,7 +100,8 @@ async fn range(
     let began = Instant::now();
     let mut breaks = 0;
     loop {
-        match store.range(name, e_tag, from..to).await {
+        let answer = store.in_time(to - from, store.range(name, e_tag, from..to));
+        match answer.await {
             // A body that breaks off is not always asked for again below.
             Err(error)
                 if is_broken(&error)

@@ -41,6 +41,14 @@ fn reason(location: &Location, fault: &Fault) -> (ErrorKind, String) {
                 time.as_secs()
             ),
         ),
+        Fault::Slow(time) => (
+            ErrorKind::Unreachable,
+            format!(
+                "it sends so slowly that {} s were not enough; try again when the network or the store is \
+                 better, or raise patience",
+                time.as_secs()
+            ),
+        ),
         Fault::TooLong => (
             ErrorKind::Damaged,
             "more comes than was asked for; do not trust this store until you know why".into(),

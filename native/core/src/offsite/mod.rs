@@ -13,9 +13,11 @@
 //! one call and on its thread.
 
 mod download;
+mod entries;
 mod explain;
 mod journal;
 mod location;
+mod prove;
 mod pull;
 mod push;
 pub mod relay;
@@ -172,9 +174,8 @@ enum Known {
 
 /// What the list says about the content of a file that is encrypted so.
 fn known(entry: &Entry, part: Part, stored: &StoredPart, encryption: Encryption) -> Known {
-    let is_kept = part == Part::Files && entry.files_timestamp.is_some();
     match stored.sha256 {
-        Some(hash) if encryption == Encryption::Z1 && (is_kept || !entry.is_ours()) => {
+        Some(hash) if encryption == Encryption::Z1 && (entry.is_kept(part) || !entry.is_ours()) => {
             Known::Inside(hash)
         }
         Some(hash) => Known::Hash(hash),

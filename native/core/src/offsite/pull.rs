@@ -1,7 +1,9 @@
 //! Downloads what a store has and the backup folder has not. Nothing that comes is trusted: an entry is
 //! refused when it is not what an entry can be, and a file when it is not the one that the entry names.
 
+use super::entries::{Owners, is_of_site, refusal};
 use super::location::Offsite;
+use super::prove::{Proof, prove};
 use super::store::Store;
 use super::{Known, Problem, Runtime, Source, damaged_list, is_of_the_future, is_same, known};
 use crate::catalog::{
@@ -9,10 +11,12 @@ use crate::catalog::{
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::hash::Sha256Hash;
+use crate::part_reader::PartReader;
 use crate::progress::{Monitor, Phase};
 use crate::room;
 use crate::secret::Password;
-use crate::stream::{Encryption, StoredReader, seems};
+use crate::site::SiteName;
+use crate::stream::{Encryption, seems};
 use crate::verify;
 use serde::Serialize;
 use std::path::Path;
@@ -20,11 +24,13 @@ use std::path::Path;
 /// What to download.
 #[derive(Debug, Clone, Default)]
 pub struct PullOptions {
+    /// Whose backups are wanted, where that is known: others in the list only come by their names.
+    pub site: Option<SiteName>,
     /// Only the backups of these names, of which `recent` is the newest; all when none is named.
     pub names: Vec<String>,
     /// Refuse a backup that is not encrypted.
     pub require_encrypted: bool,
-    /// Opens files of Zotonic's own module, whose hash in the list is of what is inside.
+    /// Proves what is encrypted: a list may be written by whoever has the store.
     pub password: Option<Password>,
 }
 
@@ -109,10 +115,14 @@ pub(super) async fn run(
         return Err(damaged_list(&source.place()));
     }
     let (entries, refused) = list.catalog.entries();
-    let recent = entries
+    let (own, others): (Vec<Entry>, Vec<Entry>) = entries
+        .iter()
+        .cloned()
+        .partition(|entry| options.is_own(&entry.name));
+    let recent = own
         .iter()
         .find(|entry| !is_of_the_future(entry))
-        .or(entries.first())
+        .or(own.first())
         .map(|entry| entry.name.as_str());
     let mut names = Vec::new();
     for name in &options.names {
@@ -121,10 +131,17 @@ pub(super) async fn run(
             (name, _) if entries.iter().any(|entry| entry.name.as_str() == name) => {
                 names.push(name)
             }
-            (name, _) => return Err(verify::unknown(name, &entries)),
+            (name, _) => return Err(verify::unknown(name, &own)),
         }
     }
-    let is_wanted = |name: &str| options.names.is_empty() || names.contains(&name);
+    let is_wanted = |name: &str| {
+        if names.is_empty() {
+            // What can be no name at all may be anybody's.
+            BackupName::try_from(name.to_owned()).map_or(true, |name| options.is_own(&name))
+        } else {
+            names.contains(&name)
+        }
+    };
     let folder = BackupFolder::open(path)?;
     let (_, aside) = folder.catalog()?;
     let mut pull = Pull::new(source, &folder, path, options, monitor);
@@ -140,10 +157,25 @@ pub(super) async fn run(
         .filter(|entry| is_wanted(entry.name.as_str()))
         .cloned()
         .collect();
-    pull.is_set_back(&entries)?;
+    if let Some(other) = others.first() {
+        pull.pulled.warnings.push(format!(
+            "backups of something else are in the same list, as {}: they are not downloaded unless they \
+             are named; give each site a url of its own",
+            other.name
+        ));
+    }
+    pull.is_set_back(&own)?;
     pull.all(wanted, &list.catalog).await?;
     pull.pulled.newest = pull.newest()?;
     Ok(pull.pulled)
+}
+
+impl PullOptions {
+    /// Whether a backup of that name is one of the site.
+    pub(super) fn is_own(&self, name: &BackupName) -> bool {
+        let site = self.site.as_ref();
+        site.is_none_or(|site| is_of_site(name.as_str(), site.as_str()))
+    }
 }
 
 pub(super) struct Pull<'a> {
@@ -155,12 +187,46 @@ pub(super) struct Pull<'a> {
     pub(super) pulled: Pulled,
 }
 
+/// The folder, and whose the files are in it and in the store.
+struct Lists {
+    catalog: Catalog,
+    here: Owners,
+    there: Owners,
+}
+
+/// What came of a backup, all of it.
+#[derive(Default)]
+struct Came {
+    bytes: u64,
+    staged: Vec<PartName>,
+    notes: Vec<String>,
+}
+
 /// Why a backup did not come.
 enum Failed {
     /// It is not what it should be; it may be just being replaced.
     Other(Problem),
     /// The store or the disk.
     Error(Error),
+}
+
+impl Failed {
+    /// An error that is about one backup is none of the others.
+    fn of(entry: &Entry, error: Error) -> Self {
+        let is_of_one = match &error {
+            Error::NoRoom { .. } | Error::Damaged { .. } => true,
+            Error::Offsite { kind, .. } => matches!(
+                kind,
+                ErrorKind::Damaged | ErrorKind::NotFound | ErrorKind::Permission | ErrorKind::Store
+            ),
+            _ => false,
+        };
+        if is_of_one {
+            Self::Other(problem(entry, error.kind(), error.to_string()))
+        } else {
+            Self::Error(error)
+        }
+    }
 }
 
 impl From<Error> for Failed {
@@ -213,7 +279,7 @@ impl<'a> Pull<'a> {
             past.map(|entry| entry.timestamp).max()
         };
         let (mut here, _) = catalog.entries();
-        here.retain(|entry| entry.is_filestore_uploaded);
+        here.retain(|entry| entry.is_filestore_uploaded && self.options.is_own(&entry.name));
         if newest(&here) > newest(entries) {
             self.pulled.warnings.push(format!(
                 "the newest backup in {} is older than one that was there before: the store was set back, \
@@ -227,8 +293,10 @@ impl<'a> Pull<'a> {
     /// The backups of the store that are to be downloaded.
     pub(super) fn sort(&mut self, entries: Vec<Entry>, list: &Catalog) -> Result<Vec<Entry>> {
         let mut wanted = Vec::new();
+        let lists = self.lists(list)?;
         for entry in entries {
-            match self.is_wanted(&entry, list)? {
+            self.monitor.check()?;
+            match self.is_wanted(&entry, &lists) {
                 Ok(true) => wanted.push(entry),
                 Ok(false) => self.pulled.already.push(entry.name),
                 Err((kind, reason)) => self.pulled.problems.push(problem(&entry, kind, reason)),
@@ -239,10 +307,11 @@ impl<'a> Pull<'a> {
 
     async fn all(&mut self, entries: Vec<Entry>, list: &Catalog) -> Result<()> {
         let wanted = self.sort(entries, list)?;
+        // The sizes are what somebody says.
         let total = wanted
             .iter()
             .flat_map(|entry| entry.parts().map(|(_, part)| part.size))
-            .sum();
+            .try_fold(0, |sum: u64, size| Some(sum.saturating_add(size?)));
         self.monitor.begin(Phase::Download, total)?;
         for entry in wanted {
             self.latest_of(entry).await?;
@@ -250,68 +319,53 @@ impl<'a> Pull<'a> {
         Ok(())
     }
 
+    fn lists(&self, there: &Catalog) -> Result<Lists> {
+        let (catalog, _) = self.folder.catalog()?;
+        Ok(Lists {
+            here: Owners::of(&catalog),
+            there: Owners::of(there),
+            catalog,
+        })
+    }
+
     /// Whether a backup of the store is to be downloaded, or why it must not be.
     fn is_wanted(
         &self,
         entry: &Entry,
-        list: &Catalog,
-    ) -> Result<std::result::Result<bool, (ErrorKind, String)>> {
-        let (catalog, _) = self.folder.catalog()?;
-        let here = catalog.get(&entry.name);
-        if let Some(here) = &here {
-            if is_same(here, entry) && self.is_complete(here) {
-                return Ok(Ok(false));
+        lists: &Lists,
+    ) -> std::result::Result<bool, (ErrorKind, String)> {
+        let damaged = |reason: &str| Err((ErrorKind::Damaged, reason.to_owned()));
+        if let Some(here) = lists.catalog.get(&entry.name) {
+            if is_same(&here, entry) && self.is_complete(&here) {
+                return Ok(false);
             }
-            if here.timestamp > entry.timestamp && !is_of_the_future(here) {
-                return Ok(Err((
-                    ErrorKind::Exists,
-                    "the backup of this name that is here is newer, and is kept".into(),
-                )));
+            if here.timestamp > entry.timestamp && !is_of_the_future(&here) {
+                let reason = "the backup of this name that is here is newer, and is kept";
+                return Err((ErrorKind::Exists, reason.into()));
             }
-            if here.timestamp == entry.timestamp && self.is_complete(here) {
-                return Ok(Err((
-                    ErrorKind::Damaged,
+            if here.timestamp == entry.timestamp && self.is_complete(&here) {
+                return damaged(
                     "the store lists other files for it than the backup of the same time has that is \
-                     here, which is kept"
-                        .into(),
-                )));
+                     here, which is kept",
+                );
+            }
+            if here.database.is_some() && entry.database.is_none() && self.is_complete(&here) {
+                return damaged(
+                    "it has no database, and the backup of this name has that is here, which is kept",
+                );
             }
         }
         if is_of_the_future(entry) {
-            return Ok(Err((
-                ErrorKind::Damaged,
+            return damaged(
                 "its time has not come yet: set the clock of this machine, or of the one that made it; \
-                 nothing from the future replaces what is here"
-                    .into(),
-            )));
+                 nothing from the future replaces what is here",
+            );
         }
-        let mut parts = entry.parts().peekable();
-        if parts.peek().is_none() {
-            return Ok(Err((ErrorKind::Damaged, "it has no files".into())));
+        let must_encrypt = self.options.require_encrypted;
+        match refusal(entry, &lists.here, &lists.there, must_encrypt) {
+            Some(reason) => damaged(&reason),
+            None => Ok(true),
         }
-        for (part, stored) in parts {
-            let file = &stored.file;
-            let is_own = *file == part.file_name(&entry.name, file.is_encrypted());
-            if !is_own || is_of_other(&catalog, entry, file) || is_of_other(list, entry, file) {
-                return Ok(Err((
-                    ErrorKind::Damaged,
-                    format!("{file} is not the name of its {part}"),
-                )));
-            }
-            if self.options.require_encrypted && !file.is_encrypted() {
-                return Ok(Err((
-                    ErrorKind::Damaged,
-                    format!("{file} is not encrypted, and backups of this site are"),
-                )));
-            }
-            if entry.is_ours() && stored.sha256.is_none() && entry.files_timestamp.is_none() {
-                return Ok(Err((
-                    ErrorKind::Damaged,
-                    format!("the list has no hash of {file}"),
-                )));
-            }
-        }
-        Ok(Ok(true))
     }
 
     fn is_complete(&self, entry: &Entry) -> bool {
@@ -337,7 +391,7 @@ impl<'a> Pull<'a> {
             let list = self.source.list().await?;
             match list.catalog.get(&entry.name) {
                 Some(now) if !is_same(&now, &entry) && look < MOST_LOOKS => {
-                    match self.is_wanted(&now, &list.catalog)? {
+                    match self.is_wanted(&now, &self.lists(&list.catalog)?) {
                         Ok(true) => entry = now,
                         Ok(false) => return Ok(()),
                         Err((kind, reason)) => {
@@ -356,10 +410,44 @@ impl<'a> Pull<'a> {
     }
 
     async fn download(&mut self, entry: &Entry) -> std::result::Result<PulledBackup, Failed> {
-        let mut heads = Vec::new();
+        let mut came = Came::default();
+        if let Err(failed) = self.fetch(entry, &mut came).await {
+            // Nothing of it is needed any more.
+            for file in &came.staged {
+                let _ = std::fs::remove_file(self.folder.staged(file)?);
+            }
+            return Err(failed);
+        }
+        self.monitor.check()?;
+        let mut here = entry.clone();
+        here.is_filestore_uploaded = true;
+        // Whoever proved it proved what is there.
+        here.verified = None;
+        let (catalog, _) = self.folder.catalog()?;
+        let aside = self.folder.commit(catalog, here, &came.staged)?;
+        self.pulled.warnings.extend(aside.iter().map(|file| {
+            format!("a file that no list knows had the name of a new one: it is kept as {file}")
+        }));
+        Ok(PulledBackup {
+            name: entry.name.clone(),
+            timestamp: entry.timestamp,
+            bytes: came.bytes,
+            is_proven: came.notes.is_empty(),
+            notes: came.notes,
+        })
+    }
+
+    /// Stages what is not here of a backup, and proves all of it.
+    async fn fetch(&self, entry: &Entry, came: &mut Came) -> std::result::Result<(), Failed> {
+        let of_one = |error| Failed::of(entry, error);
+        let mut needed = Vec::new();
+        let mut kept = Vec::new();
         for (part, stored) in entry.parts() {
-            let Some(head) = self.source.head(stored.file.as_str()).await? else {
+            let head = self.source.head(stored.file.as_str()).await;
+            let Some(head) = head.map_err(of_one)? else {
+                // A program that fetches leaves out what is here.
                 if matches!(self.source, Source::Relay(_)) && self.is_here(stored, stored.size)? {
+                    kept.push((part, stored));
                     continue;
                 }
                 let reason = "is in the list and not in the store";
@@ -369,68 +457,73 @@ impl<'a> Pull<'a> {
                 let reason = "is not of the length that the list says: it is of another backup";
                 return Err(other(entry, stored, ErrorKind::Damaged, reason));
             }
-            heads.push((part, stored, head));
-        }
-        let mut needed = Vec::new();
-        let mut is_proven = true;
-        for (part, stored, head) in heads {
             if self.is_here(stored, Some(head.size))? {
-                continue;
+                kept.push((part, stored));
+            } else {
+                needed.push((part, stored, head));
             }
-            needed.push((part, stored, head));
         }
-        let bytes = needed
+        came.bytes = needed
             .iter()
             .fold(0_u64, |sum, (_, _, head)| sum.saturating_add(head.size));
-        room::check(self.path, bytes)?;
-        let mut staged = Vec::new();
-        let mut notes = Vec::new();
+        room::check_with_reserve(self.path, came.bytes).map_err(of_one)?;
+        for (part, stored) in kept {
+            if let Some(hash) = stored.sha256 {
+                let note = self.prove(entry, part, stored, self.path, hash)?;
+                came.notes.extend(note);
+            }
+        }
         for (part, stored, head) in needed {
             let to = self.folder.staged(&stored.file)?;
             let name = stored.file.as_str();
-            let hash = self.source.receive(name, &head, &to, self.monitor).await?;
-            let checked = match hash {
-                None => Err(other(
-                    entry,
-                    stored,
-                    ErrorKind::Damaged,
-                    "is being replaced in the store; try again later",
-                )),
-                Some(hash) => self.check(entry, part, stored, &to, hash),
+            came.staged.push(stored.file.clone());
+            let hash = self.source.receive(name, &head, &to, self.monitor).await;
+            let Some(hash) = hash.map_err(of_one)? else {
+                let reason = "is being replaced in the store; try again later";
+                return Err(other(entry, stored, ErrorKind::Damaged, reason));
             };
-            match checked {
-                Ok(None) => {}
-                Ok(Some(note)) => {
-                    is_proven = false;
-                    notes.push(format!("{name}: {note}"));
-                }
-                Err(error) => {
-                    // Nothing of it is needed any more.
-                    for file in staged.iter().chain([&stored.file]) {
-                        let _ = std::fs::remove_file(self.folder.staged(file)?);
-                    }
-                    return Err(error);
-                }
-            }
-            staged.push(stored.file.clone());
+            let staging = to.parent().unwrap_or(self.path);
+            let note = self.prove(entry, part, stored, staging, hash)?;
+            came.notes.extend(note);
         }
-        self.monitor.check()?;
-        let mut here = entry.clone();
-        here.is_filestore_uploaded = true;
-        // Whoever proved it proved what is there.
-        here.verified = None;
+        Ok(())
+    }
+
+    /// What cannot be proven of a file in `folder`. It is an error where the file would replace what may be
+    /// better.
+    fn prove(
+        &self,
+        entry: &Entry,
+        part: Part,
+        stored: &StoredPart,
+        folder: &Path,
+        hash: Sha256Hash,
+    ) -> std::result::Result<Option<String>, Failed> {
+        let password = self.options.password.as_ref();
+        let proof = prove(folder, entry, part, stored, hash, password, self.monitor);
         let (catalog, _) = self.folder.catalog()?;
-        let aside = self.folder.commit(catalog, here, &staged)?;
-        self.pulled.warnings.extend(aside.iter().map(|file| {
-            format!("a file that no list knows had the name of a new one: it is kept as {file}")
-        }));
-        Ok(PulledBackup {
-            name: entry.name.clone(),
-            timestamp: entry.timestamp,
-            bytes,
-            is_proven,
-            notes,
-        })
+        let here = catalog.get(&entry.name);
+        let here = here.filter(|here| self.is_complete(here));
+        // Media that stay as they are replace nothing.
+        let stays = part == Part::Files && folder == self.path;
+        let (kind, keeps, note) = match proof.map_err(|error| Failed::of(entry, error))? {
+            Proof::Proven => return Ok(None),
+            Proof::Wrong(reason) => return Err(other(entry, stored, ErrorKind::Damaged, reason)),
+            Proof::Unproven(note) => {
+                let keeps = here.is_some_and(|here| self.has_hashes(&here));
+                (ErrorKind::Damaged, keeps, note)
+            }
+            Proof::Sealed => (
+                ErrorKind::WrongPassword,
+                here.is_some(),
+                "encrypted with another password than the one given: nothing proves it",
+            ),
+        };
+        if keeps && !stays {
+            let reason = format!("is {note}; the backup of this name that is here is kept");
+            return Err(other(entry, stored, kind, &reason));
+        }
+        Ok(Some(format!("{}: {note}", stored.file)))
     }
 
     /// Whether a file is here already: media files that a newer backup keeps, for instance.
@@ -445,50 +538,6 @@ impl<'a> Pull<'a> {
         Ok(is_as_long && super::hash_of(&path, self.monitor)? == hash)
     }
 
-    /// Whether a file that came is the one that the list names; or what of that cannot be proven.
-    fn check(
-        &self,
-        entry: &Entry,
-        part: Part,
-        stored: &StoredPart,
-        path: &Path,
-        hash: Sha256Hash,
-    ) -> std::result::Result<Option<&'static str>, Failed> {
-        let encryption = seems(path)?;
-        let damaged = |reason| Err(other(entry, stored, ErrorKind::Damaged, reason));
-        if stored.file.is_encrypted() && encryption == Encryption::None {
-            return damaged("should be encrypted, and is not");
-        }
-        match known(entry, part, stored, encryption) {
-            Known::Hash(expected) if expected == hash => Ok(None),
-            Known::Hash(_) => {
-                damaged("is not the file of this backup: it is of another night, or was changed")
-            }
-            // A newer Zotonic may hash what is stored.
-            Known::Inside(expected) if expected == hash => Ok(None),
-            Known::Inside(expected) => {
-                let Some(password) = &self.options.password else {
-                    return Ok(Some(
-                        "made by Zotonic's own module, whose list has the hash of what is in the encrypted \
-                         file: without the password nothing proves it",
-                    ));
-                };
-                match hash_inside(path, password, self.monitor) {
-                    Ok(inside) if inside == expected => Ok(None),
-                    Ok(_) => {
-                        damaged("is not the file of this backup: what is in it is something else")
-                    }
-                    Err(Error::WrongPassword(_)) => Ok(Some(
-                        "made by Zotonic's own module and encrypted with another password: nothing \
-                         proves it",
-                    )),
-                    Err(error) => Err(error.into()),
-                }
-            }
-            Known::Nothing => Ok(Some("the list has no hash of it: nothing proves it")),
-        }
-    }
-
     /// The newest backup that is here as it is in the store. What was only made here is not of others.
     fn newest(&self) -> Result<Option<Newest>> {
         let (catalog, _) = self.folder.catalog()?;
@@ -499,13 +548,19 @@ impl<'a> Pull<'a> {
         let newest = entries.into_iter().find(|entry| {
             let is_of_store =
                 pulled.iter().any(|new| new.name == entry.name) || already.contains(&entry.name);
-            is_of_store && !is_of_the_future(entry) && self.is_complete(entry)
+            is_of_store
+                && self.options.is_own(&entry.name)
+                && !is_of_the_future(entry)
+                && self.is_complete(entry)
         });
         Ok(newest.map(|entry| {
             let new = pulled.iter().find(|new| new.name == entry.name);
             Newest {
                 timestamp: entry.timestamp,
-                is_proven: new.map_or_else(|| self.has_hashes(&entry), |new| new.is_proven),
+                is_proven: new.map_or_else(
+                    || self.has_hashes(&entry) && self.opens(&entry),
+                    |new| new.is_proven,
+                ),
                 is_new: new.is_some(),
                 name: entry.name,
             }
@@ -521,6 +576,21 @@ impl<'a> Pull<'a> {
             })
         })
     }
+
+    /// Whether the password, where there is one, opens each file as what it is in the list. What it does not
+    /// open came without a proof.
+    fn opens(&self, entry: &Entry) -> bool {
+        let Some(password) = &self.options.password else {
+            return true;
+        };
+        let quiet = self.monitor.quiet();
+        entry.parts().all(|(part, stored)| {
+            let is_z2 = seems(&self.path.join(stored.file.as_str()))
+                .is_ok_and(|encryption| encryption == Encryption::Z2);
+            let open = || PartReader::open(self.path, entry, part, stored, Some(password), &quiet);
+            !is_z2 || open().is_ok()
+        })
+    }
 }
 
 fn problem(entry: &Entry, kind: ErrorKind, reason: String) -> Problem {
@@ -533,21 +603,4 @@ fn problem(entry: &Entry, kind: ErrorKind, reason: String) -> Problem {
 
 fn other(entry: &Entry, stored: &StoredPart, kind: ErrorKind, reason: &str) -> Failed {
     Failed::Other(problem(entry, kind, format!("{} {reason}", stored.file)))
-}
-
-/// Whether another backup has a file of that name, or would have when it is encrypted or is not.
-fn is_of_other(catalog: &Catalog, entry: &Entry, file: &PartName) -> bool {
-    let plain = |name: &PartName| name.as_str().trim_end_matches(".enc").to_owned();
-    let (others, _) = catalog.entries();
-    others
-        .iter()
-        .filter(|other| other.name != entry.name)
-        .flat_map(Entry::parts)
-        .any(|(_, part)| plain(&part.file) == plain(file))
-}
-
-/// The hash of what is in an encrypted file.
-fn hash_inside(path: &Path, password: &Password, monitor: &Monitor) -> Result<Sha256Hash> {
-    let reader = StoredReader::open(path, Some(password), monitor)?;
-    super::hash_all(reader, path, monitor)
 }

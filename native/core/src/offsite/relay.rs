@@ -190,7 +190,8 @@ pub fn wanted(
     }
     let locked = BackupFolder::open(folder)?;
     let mut pull = Pull::new(&source, &locked, folder, options, monitor);
-    let (entries, refused) = list.catalog.entries();
+    let (mut entries, refused) = list.catalog.entries();
+    entries.retain(|entry| options.is_own(&entry.name));
     pull.refuse(&refused);
     let mut loads = Vec::new();
     for entry in pull.sort(entries, &list.catalog)? {

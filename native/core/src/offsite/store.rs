@@ -4,7 +4,7 @@ use super::explain::explain;
 use super::location::{Location, Offsite};
 use super::transport::{Connector, Fault};
 use super::upload::may_pass;
-use crate::catalog::{Catalog, FILE_NAME};
+use crate::catalog::{Catalog, FILE_NAME, count_entries};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hash::Sha256Hash;
 use bytes::{Bytes, BytesMut};
@@ -27,8 +27,12 @@ const SHA256: &str = "sha256";
 const FIRST_PATIENCE: Duration = Duration::from_secs(15);
 /// How often a list is read that is another each time.
 const MOST_READS: u32 = 4;
-/// The longest list that is read, in bytes.
-const LONGEST_LIST: u64 = 16 << 20;
+/// The longest list that is read, in bytes, and the most entries that one has. A backup takes some hundred
+/// bytes of it; what is read takes many times its length in memory.
+const LONGEST_LIST: u64 = 2 << 20;
+const MOST_ENTRIES: usize = 1000;
+/// What comes slower than this is given up, in bytes a second.
+const SLOWEST: u64 = 16 << 10;
 
 pub(super) struct Store {
     pub(super) location: Location,
@@ -197,15 +201,15 @@ impl Store {
     async fn read_list(&self, s3: &AmazonS3) -> Result<Option<(ObjectMeta, Bytes)>> {
         let key = self.location.key(FILE_NAME)?;
         let doing = "cannot read the list of backups in";
-        let found = match s3.get(&key).await {
+        let found = match self.in_time(LONGEST_LIST, read(s3, &key)).await {
             Ok(found) => found,
             Err(object_store::Error::NotFound { .. }) => return Ok(None),
             Err(error) => return Err(self.fail(doing, &error)),
         };
-        if found.meta.size > LONGEST_LIST {
+        let Some((meta, attributes, text)) = found else {
             return Err(self.too_long());
-        }
-        let encoding = found.attributes.get(&Attribute::ContentEncoding);
+        };
+        let encoding = attributes.get(&Attribute::ContentEncoding);
         if let Some(encoding) = encoding.filter(|encoding| encoding.as_ref() != "identity") {
             return Err(Error::Offsite {
                 kind: ErrorKind::Store,
@@ -216,16 +220,28 @@ impl Store {
                 ),
             });
         }
-        let meta = found.meta.clone();
-        let mut text = BytesMut::new();
-        let mut chunks = found.into_stream();
-        while let Some(chunk) = chunks.next().await {
-            text.extend_from_slice(&chunk.map_err(|error| self.fail(doing, &error))?);
-            if text.len() as u64 > LONGEST_LIST {
-                return Err(self.too_long());
-            }
+        if count_entries(&text).is_some_and(|count| count > MOST_ENTRIES) {
+            return Err(self.too_long());
         }
-        Ok(Some((meta, text.freeze())))
+        Ok(Some((meta, text)))
+    }
+
+    /// Does what brings so many bytes, or gives it up: a store that sends a byte now and then never ends.
+    pub(super) async fn in_time<T>(
+        &self,
+        bytes: u64,
+        work: impl Future<Output = object_store::Result<T>>,
+    ) -> object_store::Result<T> {
+        let most = Duration::from_secs(bytes / SLOWEST)
+            .saturating_add(self.patience)
+            .saturating_add(self.connector.timeout);
+        match tokio::time::timeout(most, work).await {
+            Ok(done) => done,
+            Err(_) => Err(object_store::Error::Generic {
+                store: "S3",
+                source: Box::new(Fault::Slow(most)),
+            }),
+        }
     }
 
     fn too_long(&self) -> Error {
@@ -455,6 +471,28 @@ impl Store {
             Err(error) => Err(self.fail(&format!("cannot remove {name} from"), &error)),
         }
     }
+}
+
+/// A list, unless it is too long to be one.
+async fn read(
+    s3: &AmazonS3,
+    key: &object_store::path::Path,
+) -> object_store::Result<Option<(ObjectMeta, Attributes, Bytes)>> {
+    let found = s3.get(key).await?;
+    let meta = found.meta.clone();
+    let attributes = found.attributes.clone();
+    let mut text = BytesMut::new();
+    if meta.size > LONGEST_LIST {
+        return Ok(None);
+    }
+    let mut chunks = found.into_stream();
+    while let Some(chunk) = chunks.next().await {
+        text.extend_from_slice(&chunk?);
+        if text.len() as u64 > LONGEST_LIST {
+            return Ok(None);
+        }
+    }
+    Ok(Some((meta, attributes, text.freeze())))
 }
 
 /// Whether an ETag is the MD5 of this.

@@ -43,6 +43,8 @@ pub(super) enum Fault {
     },
     /// Nothing moved for so long.
     Stalled(Duration),
+    /// It moved, but would not have ended.
+    Slow(Duration),
     /// More came than there should be.
     TooLong,
     /// No connection, or one that broke.
@@ -70,6 +72,7 @@ impl fmt::Display for Fault {
                 message,
             } => write!(f, "{status} {code}: {message}"),
             Self::Stalled(time) => write!(f, "nothing moved for {} s", time.as_secs()),
+            Self::Slow(time) => write!(f, "it was not there after {} s", time.as_secs()),
             Self::TooLong => f.write_str("the answer is longer than it should be"),
             Self::Network(_, words) => f.write_str(words),
         }
@@ -98,7 +101,7 @@ impl Fault {
             Self::Refused { status, .. } if *status >= 500 || [408, 429].contains(status) => {
                 HttpErrorKind::Request
             }
-            Self::Refused { .. } | Self::TooLong => HttpErrorKind::Unknown,
+            Self::Refused { .. } | Self::Slow(_) | Self::TooLong => HttpErrorKind::Unknown,
             Self::Stalled(_) => HttpErrorKind::Timeout,
             // Trying again does not make a certificate right.
             Self::Network(Network::Security, _) => HttpErrorKind::Unknown,
@@ -161,6 +164,7 @@ impl HttpService for Transport {
         };
         let url = reqwest::Url::parse(&parts.uri.to_string())
             .map_err(|error| HttpError::new(HttpErrorKind::Unknown, error))?;
+        let is_get = parts.method == Method::GET;
         let mut request = reqwest::Request::new(parts.method, url);
         *request.headers_mut() = parts.headers;
         let moved = Arc::new(Moved::new());
@@ -189,6 +193,8 @@ impl HttpService for Transport {
         let code = element(&text, "Code");
         // What `object_store` tells apart by the status, and we by its errors.
         let is_answer = match parts.status {
+            // Anybody says 404. That there is no such file is only for a store to say.
+            StatusCode::NOT_FOUND if is_get => code == "NoSuchKey",
             StatusCode::NOT_FOUND => !["NoSuchBucket", "NoSuchUpload"].contains(&code.as_str()),
             StatusCode::PRECONDITION_FAILED | StatusCode::CONFLICT | StatusCode::NOT_MODIFIED => {
                 true
