@@ -53,10 +53,11 @@ site(Context) ->
         database => database(Context)
     }.
 
-%% @doc The backups of a site and the password that opens them, also when new ones are not encrypted.
+%% @doc The backups of a site and the password that opens them, also when new ones are not encrypted. With its
+%% name, so that those of another site in the same store are not taken for its own.
 -spec store(z:context()) -> zbackup:request().
 store(Context) ->
-    Store = #{backup_dir => dir(Context)},
+    Store = #{site => atom_to_binary(z_context:site(Context)), backup_dir => dir(Context)},
     case backup_config:encrypt_password(Context) of
         <<>> -> Store;
         Password -> Store#{encryption => #{password => Password}}

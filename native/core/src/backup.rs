@@ -113,7 +113,7 @@ pub fn run(site: &Site, options: Options, monitor: &Monitor) -> Result<Report> {
         skipped: Vec::new(),
         warnings: Vec::new(),
     };
-    making.warnings.extend(unsettled);
+    making.warnings.extend(unsettled.clone());
     if let Some(settled) = settled {
         making.warnings.push(settled.warning());
         making.skipped.extend(settled.skipped);
@@ -197,6 +197,14 @@ pub fn run(site: &Site, options: Options, monitor: &Monitor) -> Result<Report> {
     );
     if options.prove {
         backup.verified = proof(&folder, site, &backup, &made, password.as_ref(), monitor)?;
+    }
+    // Of a site that is half restored: whole as a backup, but not of what anybody wants back.
+    if let Some(problem) = unsettled {
+        backup.verified = Some(Verification {
+            at: now.as_second(),
+            ok: false,
+            problem: Some(problem),
+        });
     }
     // The last chance: from here on it is decided.
     monitor.check()?;
@@ -285,8 +293,17 @@ fn proof(
         let is_new = made.iter().any(|made| made.part == part);
         let staging = folder.staging()?;
         let place = if is_new { &staging } else { &site.backup_dir };
-        match verify::prove(place, backup, part, stored, password, None, monitor) {
-            Ok(_) => {}
+        let not_right = |problem| {
+            Some(Verification {
+                at: Timestamp::now().as_second(),
+                ok: false,
+                problem: Some(problem),
+            })
+        };
+        match verify::prove_whole(place, backup, part, stored, password, monitor) {
+            Ok(None) => {}
+            // It can still be loaded by hand, which is more than nothing.
+            Ok(Some(refusal)) => proof = not_right(format!("a restore would refuse it: {refusal}")),
             Err(error @ (Error::Cancelled | Error::Internal(_))) => return Err(error),
             Err(error) if is_new => {
                 return Err(Error::Unproven {
@@ -295,11 +312,10 @@ fn proof(
                 });
             }
             Err(error) => {
-                proof = verify::is_damage(error.kind()).then(|| Verification {
-                    at: Timestamp::now().as_second(),
-                    ok: false,
-                    problem: Some(error.to_string()),
-                });
+                proof = match verify::is_damage(error.kind()) {
+                    true => not_right(error.to_string()),
+                    false => None,
+                };
             }
         }
     }

@@ -5,7 +5,7 @@ use crate::archive::{Contents, check_tar};
 use crate::catalog::{
     BackupFolder, BackupName, Catalog, Entry, Part, PartName, StoredPart, Verification,
 };
-use crate::database::{Purpose, TableRows, check_dump, check_script};
+use crate::database::{Purpose, TableRows, check_dump, check_script, watch_dump};
 use crate::error::{Error, ErrorKind, Result};
 use crate::part_reader::PartReader;
 use crate::progress::{Monitor, Phase};
@@ -289,6 +289,28 @@ pub(crate) struct Proof {
     pub(crate) encryption: Encryption,
     pub(crate) contents: Contents,
     pub(crate) note: Option<&'static str>,
+}
+
+/// Proves that a part is whole, and gives why a restore would refuse it all the same.
+///
+/// # Errors
+/// As of [`prove`], but for what a restore would refuse.
+pub(crate) fn prove_whole(
+    folder: &Path,
+    entry: &Entry,
+    part: Part,
+    stored: &StoredPart,
+    password: Option<&Password>,
+    monitor: &Monitor,
+) -> Result<Option<String>> {
+    let mut reader = PartReader::open(folder, entry, part, stored, password, monitor)?;
+    let refusal = match part {
+        Part::Database => watch_dump(&mut reader),
+        Part::Config | Part::Files => check_tar(&mut reader).map(|_| None),
+    };
+    let refusal = refusal.map_err(|incomplete| incomplete.of(reader.path()))?;
+    reader.finish()?;
+    Ok(refusal)
 }
 
 /// Proves a part of a backup: all of its file is read. A dump is to be of `schema`, where that is given.

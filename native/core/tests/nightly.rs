@@ -14,6 +14,7 @@ use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use zbackup_core::backup::{self, Options};
 use zbackup_core::catalog::{Failure, LastRestore, Status};
@@ -21,6 +22,7 @@ use zbackup_core::error::ErrorKind;
 use zbackup_core::nightly::{self, Nightly};
 use zbackup_core::progress::{Monitor, Phase};
 use zbackup_core::schedule::TimeOfDay;
+use zbackup_core::site::Database;
 use zbackup_core::{list, verify};
 
 const WEEK: i64 = 7 * 24 * 3600;
@@ -418,6 +420,39 @@ fn damaged_media_of_before_do_not_stop_the_rest() {
     assert!(backup.timestamp > first && backup.files_timestamp == Some(first));
     let proof = backup.verified.unwrap();
     assert!(!proof.ok && proof.problem.unwrap().contains("test-2.tar.gz"));
+}
+
+#[test]
+fn a_dump_that_a_restore_would_refuse_is_kept_and_not_called_proven() {
+    let scratch = Scratch::new();
+    let mut site = site(&scratch);
+    let pg_dump = scratch.join("pg_dump");
+    let dump = "--\n-- PostgreSQL database dump\n--\n\nCREATE SCHEMA \"s\";\n\nVACUUM \"s\".t;\n\n\
+                --\n-- PostgreSQL database dump complete\n--\n\n";
+    fs::write(&pg_dump, format!("#!/bin/sh\ncat <<'END'\n{dump}END\n")).unwrap();
+    fs::set_permissions(&pg_dump, fs::Permissions::from_mode(0o755)).unwrap();
+    site.database = Some(Database {
+        host: "localhost".into(),
+        port: 5432,
+        user: "nobody".into(),
+        password: None,
+        dbname: "none".into(),
+        schema: "s".into(),
+        pg_dump,
+        psql: None,
+    });
+    let backup = backup::run(&site, PROVEN, &Monitor::silent())
+        .unwrap()
+        .backup;
+    let proof = backup.verified.unwrap();
+    let problem = proof.problem.unwrap();
+    assert!(!proof.ok);
+    assert!(
+        problem.contains("a restore would refuse it") && problem.contains("VACUUM"),
+        "{problem}"
+    );
+    let dump = backup.database.unwrap();
+    assert!(site.backup_dir.join(dump.file.as_str()).is_file());
 }
 
 // What is remembered -----------------------------------------------------------------------------

@@ -318,6 +318,14 @@ fn extensions_and_privileges_of_the_schema_stay() {
         &["outside", "table other.t"],
     );
     db.admin("DROP SCHEMA other CASCADE");
+    // What somebody has put into the extension would not come back.
+    db.admin("CREATE FUNCTION public.more() RETURNS int LANGUAGE sql AS 'select 1'; ALTER EXTENSION pg_trgm ADD FUNCTION public.more()");
+    has(
+        &db.load("public", &dump, Purpose::Replace).unwrap_err(),
+        &["an extension", "by hand"],
+    );
+    assert_eq!(db.sql("SELECT public.more()"), "1");
+    db.admin("ALTER EXTENSION pg_trgm DROP FUNCTION public.more(); DROP FUNCTION public.more()");
     db.load("public", &dump, Purpose::Replace).unwrap();
     assert_eq!(db.all(), before);
     assert_eq!(db.sql("SELECT similarity('abc', x) FROM t"), "1");

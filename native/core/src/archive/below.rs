@@ -80,6 +80,9 @@ impl Below {
             let rest = &path[start..];
             let length = rest.iter().position(|&byte| byte == b'/');
             let end = start + length.unwrap_or(rest.len());
+            if matches!(&path[start..end], b"" | b"." | b"..") {
+                return Err(Errno::INVAL);
+            }
             let folder = step(self.last(), &path[start..end], &path[..end])?;
             self.levels.push(Level {
                 end,

@@ -2,6 +2,7 @@
 //! taken out of; and beside it a list of what the folders shall be in the end.
 
 use super::below::open_folder;
+use super::entries::{LONGEST_NAME, cleaned};
 use crate::error::{Error, Result};
 use crate::owner::Owner;
 use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, Timespec, fstat, mkdirat, openat};
@@ -164,21 +165,30 @@ impl FolderReader {
         }
     }
 
+    /// Whoever the target belongs to may write to the list, and we may be root: what is in it is looked at as
+    /// if it came from an archive.
     pub(crate) fn next(&mut self) -> io::Result<Option<FolderEntry>> {
         use std::io::BufRead;
         if self.0.fill_buf()?.is_empty() {
             return Ok(None);
         }
         let length = u64::from_le_bytes(self.bytes()?);
-        let mode = u32::from_le_bytes(self.bytes()?);
+        let mode = u32::from_le_bytes(self.bytes()?) & 0o777;
         let modified = Timespec {
             tv_sec: i64::from_le_bytes(self.bytes()?),
             tv_nsec: i64::from_le_bytes(self.bytes()?),
         };
+        if length > LONGEST_NAME as u64 {
+            return Err(not_ours());
+        }
         let mut path = Vec::new();
         (&mut self.0).take(length).read_to_end(&mut path)?;
         if path.len() as u64 != length {
             return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        // The target itself has an empty path.
+        if !path.is_empty() && cleaned(&path).as_ref() != Ok(&path) {
+            return Err(not_ours());
         }
         Ok(Some(FolderEntry {
             path,
@@ -191,5 +201,52 @@ impl FolderReader {
         let mut bytes = [0; N];
         self.0.read_exact(&mut bytes)?;
         Ok(bytes)
+    }
+}
+
+fn not_ours() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        "its list of folders is not the one that was made for the restore",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    /// As whoever the target belongs to could write it.
+    #[test]
+    fn a_list_of_folders_leads_nowhere_else() {
+        let scratch = tempfile::tempdir().unwrap();
+        let staged = Staged::create(scratch.path()).unwrap().0;
+        let read = |path: &[u8], mode: u32| {
+            let _ = std::fs::remove_file(scratch.path().join(FOLDERS));
+            let mut list =
+                FolderWriter::create(&staged, Owner::at(scratch.path()).unwrap()).unwrap();
+            let modified = Timespec {
+                tv_sec: 0,
+                tv_nsec: 0,
+            };
+            let path = path.to_vec();
+            let entry = FolderEntry {
+                path,
+                mode,
+                modified,
+            };
+            list.put(&entry).unwrap();
+            list.finish().unwrap();
+            FolderReader::open(&staged).unwrap().unwrap().next()
+        };
+        for path in ["..", "../etc", "a/../../etc", "/etc", "a//b", "a/.", "a\0b"] {
+            let error = read(path.as_bytes(), 0o755).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{path}");
+        }
+        assert!(read(&vec![b'x'; LONGEST_NAME + 1], 0o755).is_err());
+        let entry = read(b"a/b", 0o104_777).unwrap().unwrap();
+        assert_eq!((entry.path.as_slice(), entry.mode), (&b"a/b"[..], 0o777));
+        assert_eq!(read(b"", 0o755).unwrap().unwrap().mode, 0o755);
     }
 }

@@ -11,6 +11,7 @@ mod data;
 mod lexer;
 mod psql;
 
+pub(crate) use check::watch_dump;
 pub use check::{check_dump, check_script};
 
 use super::statement::{Schema, Verdict};

@@ -53,7 +53,8 @@ struct Extension {
     is_ours: bool,
     /// Moving them would lock them.
     has_relations: bool,
-    /// It belongs to us, and everybody who may make a schema may make it: PostgreSQL trusts it.
+    /// It belongs to us, everybody who may make a schema may make it (PostgreSQL trusts it), and nothing
+    /// depends on it as a whole (other extensions).
     is_trusted: bool,
 }
 
@@ -177,7 +178,9 @@ impl Load<'_> {
                             WHERE d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
                               AND d.classid = 'pg_class'::regclass AND d.deptype = 'e' AND c.relkind <> 'c'),
                         'version', e.extversion,
-                        'is_trusted', pg_has_role(e.extowner, 'USAGE') AND EXISTS (
+                        'is_trusted', pg_has_role(e.extowner, 'USAGE') AND NOT EXISTS (
+                            SELECT FROM pg_depend WHERE refclassid = 'pg_extension'::regclass
+                              AND refobjid = e.oid AND deptype <> 'e') AND EXISTS (
                             SELECT FROM pg_available_extension_versions v WHERE v.name = e.extname
                               AND v.version = e.extversion AND (to_jsonb(v)->>'trusted')::boolean)))
                     FROM pg_extension e WHERE e.extnamespace = n.oid))
@@ -255,11 +258,30 @@ impl Load<'_> {
         Ok(())
     }
 
+    /// What is in the extensions that are to be as they were, by names that do not change.
+    fn members(&mut self, present: &Present) -> Result<Vec<String>, Stopped> {
+        let names: Vec<String> = present
+            .extensions
+            .iter()
+            .flatten()
+            .map(|extension| literal(&extension.name))
+            .collect();
+        let members: Option<Vec<String>> = self.session.ask(&format!(
+            "SELECT json_agg(said ORDER BY said) FROM (
+                SELECT e.extname || ' ' || (pg_identify_object(classid, objid, 0)).identity AS said
+                FROM pg_depend JOIN pg_extension e ON refclassid = 'pg_extension'::regclass AND refobjid = e.oid
+                WHERE deptype = 'e' AND extname = ANY (ARRAY[{}]::text[])) members",
+            names.join(", ")
+        ))?;
+        Ok(members.unwrap_or_default())
+    }
+
     /// Moves what is there out of the way, to the name that it gives, and makes the schema anew. What is
     /// made from now on belongs to the same role as before.
     pub(super) fn make_room(&mut self, present: &Present) -> Result<Option<String>, Stopped> {
         let schema = identifier(self.schema);
         let maker = identifier(&present.maker().name);
+        let members = self.members(present)?;
         let mut old = None;
         if present.owns.is_some() {
             let name = format!("{}_before_{:.8}", start(self.schema), random()?);
@@ -287,6 +309,12 @@ impl Load<'_> {
                 self.session
                     .run(&format!("ALTER EXTENSION {name} SET SCHEMA {schema}"))?;
             }
+        }
+        if self.members(present)? != members {
+            return Err(fault(
+                "an extension in the site's schema has more in it than PostgreSQL puts there, or another \
+                 depends on it: load the dump by hand into a new database that has the extensions",
+            ));
         }
         self.doing = Doing::Step("give the default privileges of the old schema again");
         for default in present.defaults.iter().flatten() {

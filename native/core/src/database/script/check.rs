@@ -21,8 +21,22 @@ pub fn check_script(dump: impl Read, schema: &str) -> Result<Contents, Incomplet
     check(dump, Schema::of_site(schema))
 }
 
-fn check(mut dump: impl Read, schema: Schema) -> Result<Contents, Incomplete> {
-    let mut script = Script::to_load(schema);
+/// Checks that a dump is whole, and gives what a restore would refuse of it. Such a dump can still be loaded by
+/// hand.
+///
+/// # Errors
+/// `Structure` when it is not a whole dump; `Read`.
+pub(crate) fn watch_dump(dump: impl Read) -> Result<Option<String>, Incomplete> {
+    let mut script = Script::watched(Schema::default());
+    read(dump, &mut script)?;
+    Ok(script.refusal().map(Refused::to_string))
+}
+
+fn check(dump: impl Read, schema: Schema) -> Result<Contents, Incomplete> {
+    read(dump, &mut Script::to_load(schema))
+}
+
+fn read(mut dump: impl Read, script: &mut Script) -> Result<Contents, Incomplete> {
     let mut block = vec![0; 64 << 10];
     loop {
         match dump.read(&mut block) {
