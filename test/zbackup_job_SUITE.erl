@@ -233,7 +233,8 @@ dump_that_warns(Config) ->
     Dir = ?config(dir, Config),
     Script = test_site:dump("echo 'warning: héllo' >&2"),
     Site = test_site:new(Dir, #{database => test_site:pg_dump(Dir, "pg_dump", unicode:characters_to_binary(Script))}),
-    {ok, #{warnings := [Warning]}} = run(zbackup:backup(Site)),
+    %% What a restore would say of that dump comes after it.
+    {ok, #{warnings := [Warning | _]}} = run(zbackup:backup(Site)),
     ?assertNotEqual(nomatch, string:find(Warning, "héllo")).
 
 dump_gets_no_password_in_sight(Config) ->
