@@ -74,16 +74,15 @@ pub(super) async fn send(
     source: &Source<'_>,
     monitor: &Monitor,
 ) -> Result<Option<Arrived>> {
-    let file = open_file(&source.path).map_err(Error::io("cannot read", &source.path))?;
-    let size = file
-        .metadata()
-        .map_err(Error::io("cannot read", &source.path))?
-        .len();
     for _ in 0..MOST_UNKNOWN {
+        // Each time anew: the thread that read for the last upload may still be at it, and files that are
+        // cloned share their position.
+        let file = open_file(&source.path).map_err(Error::io("cannot read", &source.path))?;
+        let size = file
+            .metadata()
+            .map_err(Error::io("cannot read", &source.path))?
+            .len();
         let begun = begin(store, journal, source, size).await?;
-        let file = file
-            .try_clone()
-            .map_err(Error::io("cannot read", &source.path))?;
         match parts(store, journal, source, &begun, file, monitor).await? {
             Parts::All(parts, is_proven) => {
                 return Ok(Some(Arrived {
@@ -289,9 +288,6 @@ fn read(
     priority::spawn("upload", move || {
         let mut hasher = Sha256::new();
         let mut work = || {
-            use std::io::{Seek, SeekFrom};
-            file.seek(SeekFrom::Start(0))
-                .map_err(Error::io("cannot read", &path))?;
             // One byte more shows that it has grown: its hash is another then.
             let mut left = size.saturating_add(1);
             for number in 0.. {
