@@ -353,6 +353,39 @@ fn what_changes_or_cannot_be_read_is_reported_and_stops_nothing() {
     );
 }
 
+/// Where the media are a mount of their own a restore stages in them.
+#[test]
+fn what_a_restore_has_staged_in_the_media_is_not_backed_up() {
+    let site = Site::new();
+    let staged = ".zbackup-restore-0123456789abcdef-0";
+    write(
+        &site.path("media").join(staged).join("tree/2026/photo.jpg"),
+        "staged",
+    );
+    // More than there is room for, were it asked.
+    let huge = site.path("media").join(staged).join("tree/huge");
+    sh("truncate -s 10T \"$1\"", &[&huge]).good();
+    // A name that only looks like it, below.
+    write(&site.path("media/2026").join(staged), "of the site");
+    let name = site.backup();
+    let names = tar_names(&site.part(&name, "files"));
+    let found: Vec<&String> = names
+        .iter()
+        .filter(|name| name.contains("zbackup"))
+        .collect();
+    assert_eq!(found, [&format!("2026/{staged}")]);
+    let report = site.run("backup --json").good().json();
+    let skipped = report["skipped"].as_array().unwrap();
+    assert_eq!(skipped.len(), 1, "{report:#}");
+    assert_eq!(skipped[0]["path"], staged);
+    assert!(
+        skipped[0]["reason"]
+            .as_str()
+            .unwrap()
+            .contains("interrupted restore")
+    );
+}
+
 // What others wrote --------------------------------------------------------------------------------
 
 /// Backups that were copied to a new machine without their list are not for its first backup to remove.

@@ -2,7 +2,9 @@
 
 use crate::error::{Error, Result};
 use crate::owner::Owner;
-use rustix::fs::OFlags;
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, unlinkat};
+use rustix::io::Errno;
+use std::ffi::OsStr;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -82,19 +84,29 @@ fn open_own(folder: &Path) -> io::Result<File> {
 /// # Errors
 /// `Io`.
 pub(crate) fn write_synced(path: &Path, data: &[u8]) -> Result<()> {
-    OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .custom_flags(NO_LINK)
-        .open(path)
-        .and_then(|mut file| {
-            Owner::above(path)?.give(&file)?;
-            file.write_all(data)?;
-            file.sync_all()
-        })
+    let folder = path.parent().filter(|folder| *folder != Path::new(""));
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat(CWD, folder.unwrap_or(Path::new(".")), flags, Mode::empty())
+        .map_err(io::Error::from)
+        .and_then(|folder| write_synced_in(folder, path.file_name().unwrap_or_default(), data))
         .map_err(Error::io("cannot write", path))
+}
+
+/// The same of a name in a folder that is open. What has the name is not written into: somebody else could
+/// have put another name of any file there, or a FIFO, which would be waited for.
+///
+/// # Errors
+/// Those of the operating system.
+pub(crate) fn write_synced_in(folder: impl AsFd, name: &OsStr, data: &[u8]) -> io::Result<()> {
+    match unlinkat(&folder, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => {}
+        Err(errno) => return Err(errno.into()),
+    }
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let mut file = File::from(openat(&folder, name, flags, Mode::RUSR | Mode::WUSR)?);
+    Owner::of(folder)?.give(&file)?;
+    file.write_all(data)?;
+    file.sync_all()
 }
 
 /// Where a path leads, also one whose last folders are not there yet.

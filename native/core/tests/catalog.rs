@@ -1,10 +1,15 @@
 //! What becomes of the files of a backup folder when a new backup comes.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;
-use std::time::SystemTime;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
+use std::sync::mpsc;
+use std::time::{Duration, SystemTime};
 use zbackup_core::catalog::{BackupFolder, Catalog, Entry};
+use zbackup_core::error::ErrorKind;
 
 fn catalog(json: &str) -> Catalog {
     serde_json::from_str(json).unwrap()
@@ -32,4 +37,69 @@ fn a_backup_from_the_future_makes_nothing_old() {
     backups.commit(before, new, &[]).unwrap();
     assert_eq!(backups.catalog().unwrap().0.entries().0.len(), 2);
     assert!(folder.path().join("site-5.sql.gz").exists());
+}
+
+/// The account that a site runs as owns its backup folder, in which root may have to finish something.
+#[test]
+fn a_link_in_the_place_of_what_is_staged_leads_nowhere() {
+    let [folder, elsewhere] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let commit = r#"{"rename": ["site-3.sql.gz"], "remove": ["site-4.sql.gz"]}"#;
+    fs::write(elsewhere.path().join("commit.json"), commit).unwrap();
+    fs::write(elsewhere.path().join("site-3.sql.gz"), "not staged").unwrap();
+    fs::write(folder.path().join("site-4.sql.gz"), "good").unwrap();
+    symlink(elsewhere.path(), folder.path().join(".staging")).unwrap();
+    let backups = BackupFolder::open(folder.path()).unwrap();
+    let (before, _) = backups.catalog().unwrap();
+    let error = backups
+        .commit(before, entry("site-3", 1).1, &[])
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains(".staging is not a folder: remove it"),
+        "{error}"
+    );
+    drop(backups);
+    for file in ["commit.json", "site-3.sql.gz"] {
+        assert!(elsewhere.path().join(file).exists(), "{file}");
+    }
+    assert!(!folder.path().join("site-3.sql.gz").exists());
+    assert!(folder.path().join("site-4.sql.gz").exists());
+}
+
+#[test]
+fn what_cannot_be_a_commit_is_refused_and_not_waited_for() {
+    type Make = fn(&Path);
+    let cases: [(Make, &str); 3] = [
+        (
+            |path| assert!(Command::new("mkfifo").arg(path).status().unwrap().success()),
+            "it is not a file",
+        ),
+        (
+            |path| fs::File::create(path).unwrap().set_len(1 << 40).unwrap(),
+            "it is far too long",
+        ),
+        (
+            |path| symlink("elsewhere", path).unwrap(),
+            "it is a symbolic link",
+        ),
+    ];
+    for (make, reason) in cases {
+        let folder = tempfile::tempdir().unwrap();
+        let staging = folder.path().join(".staging");
+        fs::create_dir(&staging).unwrap();
+        fs::write(staging.join("elsewhere"), r#"{"rename": [], "remove": []}"#).unwrap();
+        make(&staging.join("commit.json"));
+        let (opened, came) = mpsc::channel();
+        let path = folder.path().to_owned();
+        std::thread::spawn(move || opened.send(BackupFolder::open(&path).map(drop)));
+        let error = came
+            .recv_timeout(Duration::from_secs(20))
+            .expect(reason)
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Damaged, "{error}");
+        assert!(error.to_string().contains(reason), "{error}");
+        // It is for somebody to look at.
+        assert!(staging.join("elsewhere").exists());
+    }
 }

@@ -9,6 +9,7 @@ use rustix::fs::{fstat, openat, renameat, unlinkat};
 use rustix::io::{Errno, Result};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// Folders of one path that are open at the same time.
@@ -203,31 +204,34 @@ pub(crate) fn open_folder(parent: impl AsFd, name: &[u8]) -> Result<OwnedFd> {
 /// # Errors
 /// Those of the operating system.
 pub(crate) fn remove(path: &Path) -> Result<()> {
-    let top = match openat(
-        CWD,
-        path,
-        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-        Mode::empty(),
-    ) {
-        Ok(top) => top,
+    match open_folder(CWD, path.as_os_str().as_bytes()) {
+        Ok(top) => empty(&top)?,
         Err(Errno::NOENT) => return Ok(()),
         Err(errno) => return Err(errno),
-    };
+    }
+    unlinkat(CWD, path, AtFlags::REMOVEDIR)
+}
+
+/// Removes all that is in an open folder, however deep.
+///
+/// # Errors
+/// Those of the operating system.
+pub(crate) fn empty(top: &OwnedFd) -> Result<()> {
     // What is in a folder of the top one is brought up to there, so that no two are ever open below it.
     let mut number: u64 = 0;
     loop {
         let mut is_empty = true;
-        for entry in Dir::read_from(&top)? {
+        for entry in Dir::read_from(top)? {
             let entry = entry?;
             let name = entry.file_name();
             if name == c"." || name == c".." {
                 continue;
             }
             is_empty = false;
-            if !unlinked(&top, name)? {
-                let folder = open_folder(&top, name.to_bytes())?;
-                bring_up(&folder, &top, &mut number)?;
-                match unlinkat(&top, name, AtFlags::REMOVEDIR) {
+            if !unlinked(top, name)? {
+                let folder = open_folder(top, name.to_bytes())?;
+                bring_up(&folder, top, &mut number)?;
+                match unlinkat(top, name, AtFlags::REMOVEDIR) {
                     // Reading it while it changed may have missed something: the next time, then.
                     Ok(()) | Err(Errno::NOTEMPTY | Errno::EXIST) => {}
                     Err(errno) => return Err(errno),
@@ -235,7 +239,7 @@ pub(crate) fn remove(path: &Path) -> Result<()> {
             }
         }
         if is_empty {
-            return unlinkat(CWD, path, AtFlags::REMOVEDIR);
+            return Ok(());
         }
     }
 }

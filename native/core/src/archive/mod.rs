@@ -10,10 +10,10 @@ mod staged;
 mod tree;
 mod unpack;
 
-pub(crate) use below::{Below, open_folder, remove, split};
+pub(crate) use below::{Below, empty, open_folder, remove, split};
 pub use check::{Contents, Incomplete, check_tar};
 pub(crate) use pack::Packer;
-pub(crate) use staged::{FolderReader, LEFT_OUT, Staged};
+pub(crate) use staged::{FolderReader, LEFT_OUT, STAGED, Staged, check_made};
 pub(crate) use tree::{length, measure, measure_in, walk_in};
 pub use unpack::{Unpacked, unpack};
 

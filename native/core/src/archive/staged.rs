@@ -14,6 +14,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+/// The start of the name of a folder that holds what a restore will move into its place.
+pub(crate) const STAGED: &str = ".zbackup-restore-";
+
 /// The name of the tree.
 const TREE: &str = "tree";
 
@@ -37,12 +40,8 @@ impl Staged {
     /// `Io`; `Damaged` when it is something else, or could be somebody else's than the `owner` of where it
     /// belongs: what is in it would be theirs to choose.
     pub(crate) fn open(path: &Path, owner: Owner) -> Result<Option<Self>> {
-        let strange = || {
-            Error::damaged(
-                path,
-                "it is not the private folder that was made for the restore",
-            )
-        };
+        let strange = || Error::damaged(path, NOT_OURS);
+        let not_private = || Error::damaged(path, format!("{NOT_OURS}. {NO_OWNERS}"));
         let folder = match open_folder(CWD, path.as_os_str().as_bytes()) {
             Ok(folder) => folder,
             Err(Errno::NOENT) => return Ok(None),
@@ -53,15 +52,13 @@ impl Staged {
             path: path.to_owned(),
             folder,
         };
-        if !is_private(&staged.folder, owner).map_err(staged.failed("cannot read"))? {
-            return Err(strange());
+        let is_private =
+            |folder: &OwnedFd| is_private(folder, owner).map_err(staged.failed("cannot read"));
+        if !is_private(&staged.folder)? {
+            return Err(not_private());
         }
         match staged.tree() {
-            Ok(Some(tree))
-                if !is_private(&tree, owner).map_err(staged.failed("cannot read"))? =>
-            {
-                Err(strange())
-            }
+            Ok(Some(tree)) if !is_private(&tree)? => Err(not_private()),
             Err(Errno::NOTDIR | Errno::LOOP) => Err(strange()),
             _ => Ok(Some(staged)),
         }
@@ -111,10 +108,29 @@ impl AsFd for Staged {
     }
 }
 
+const NOT_OURS: &str = "it is not the private folder that was made for the restore";
+const NO_OWNERS: &str = "On a file system that gives all files one owner and one mode (CIFS, FAT, FUSE), or where \
+                         root is nobody (NFS with root_squash), restore as the account that the files belong to; \
+                         the mount options uid and dir_mode (FAT: umask) say whose they are and what others may";
+
+/// Whether a folder that was just made is as [`Staged::open`] will want it: some file systems make of it what
+/// they like.
+pub(crate) fn check_made(folder: impl AsFd, path: &Path, owner: Owner) -> Result<()> {
+    match is_private(folder, owner) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Error::Usage(format!(
+            "{}, which was just made for the restore, belongs to somebody else, or others may write to it. \
+             {NO_OWNERS}",
+            path.display()
+        ))),
+        Err(errno) => Err(Error::io("cannot read", path)(errno.into())),
+    }
+}
+
 fn is_private(folder: impl AsFd, owner: Owner) -> rustix::io::Result<bool> {
     let stat = fstat(folder)?;
     let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-    Ok(is_folder && owner.has(&stat) && stat.st_mode & 0o022 == 0)
+    Ok(is_folder && owner.has(&stat) && (!owner.is_given() || stat.st_mode & 0o022 == 0))
 }
 
 /// What a folder shall be.
@@ -248,5 +264,26 @@ mod tests {
         let entry = read(b"a/b", 0o104_777).unwrap().unwrap();
         assert_eq!((entry.path.as_slice(), entry.mode), (&b"a/b"[..], 0o777));
         assert_eq!(read(b"", 0o755).unwrap().unwrap().mode, 0o755);
+    }
+
+    /// As CIFS and FAT make it, whatever was asked for.
+    #[test]
+    fn a_folder_that_all_may_write_to_is_refused_where_we_are_root() {
+        use std::os::unix::fs::PermissionsExt;
+        let scratch = tempfile::tempdir().unwrap();
+        let owner = Owner::at(scratch.path()).unwrap();
+        let check = |mode: u32| {
+            std::fs::set_permissions(scratch.path(), PermissionsExt::from_mode(mode)).unwrap();
+            let folder = std::fs::File::open(scratch.path()).unwrap();
+            check_made(&folder, scratch.path(), owner)
+        };
+        check(0o700).unwrap();
+        match check(0o777) {
+            Err(error) if owner.is_given() => {
+                assert_eq!(error.kind(), crate::error::ErrorKind::Usage);
+                assert!(error.to_string().contains("dir_mode"), "{error}");
+            }
+            checked => assert!(checked.is_ok() && !owner.is_given()),
+        }
     }
 }

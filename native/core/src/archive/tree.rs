@@ -6,6 +6,7 @@
 use super::Skipped;
 use super::below::{Identity, OPEN_FOLDERS, above, open_folder};
 use super::entries::LONGEST_NAME;
+use super::staged::STAGED;
 use crate::error::{Error, Result};
 use crate::progress::Monitor;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, openat, statat};
@@ -38,19 +39,23 @@ impl Node<'_> {
 /// `Io` when the folder itself cannot be read, `Cancelled`. What is in it is passed over where it
 /// cannot be read.
 pub(crate) fn measure(root: &Path, monitor: &Monitor) -> Result<u64> {
-    measure_in(&open_root(root)?, root, monitor)
+    let mut bytes = 0;
+    walk(root, &mut |node| add(&mut bytes, node, monitor))?;
+    Ok(bytes)
 }
 
-/// The same of a folder that is open, and called `root` in messages.
+/// The same of all that is in a folder that is open, and called `root` in messages.
 pub(crate) fn measure_in(folder: &OwnedFd, root: &Path, monitor: &Monitor) -> Result<u64> {
-    let mut bytes: u64 = 0;
-    walk_in(folder, root, &mut |node| {
-        if node.file_type() == FileType::RegularFile {
-            bytes = bytes.saturating_add(length(&node.stat));
-        }
-        monitor.check()
-    })?;
+    let mut bytes = 0;
+    walk_in(folder, root, &mut |node| add(&mut bytes, node, monitor))?;
     Ok(bytes)
+}
+
+fn add(bytes: &mut u64, node: &Node<'_>, monitor: &Monitor) -> Result<()> {
+    if node.file_type() == FileType::RegularFile {
+        *bytes = bytes.saturating_add(length(&node.stat));
+    }
+    monitor.check()
 }
 
 /// The length of a file. The operating system gives it as a signed number.
@@ -77,9 +82,13 @@ impl Frame {
     }
 }
 
-/// Calls `visit` for everything below `root`: a folder before what is in it, names in the order of
+/// Calls `visit` for everything of a site below `root`: a folder before what is in it, names in the order of
 /// their bytes. What cannot be read is in the answer. A folder whose own path is longer than an archive can
 /// have it is not gone into.
+///
+/// What a restore has staged in `root` is passed over, and is in the answer too: it is there where that is a
+/// mount of its own, and an interrupted restore that nobody can settle leaves it. It is no file of the site; in
+/// a backup it would come back as one, with the next restore, and have its size in every backup until then.
 ///
 /// # Errors
 /// `Io` when `root` cannot be read; what `visit` returns.
@@ -87,7 +96,8 @@ pub(crate) fn walk(
     root: &Path,
     visit: &mut dyn FnMut(&Node<'_>) -> Result<()>,
 ) -> Result<Vec<Skipped>> {
-    walk_in(&open_root(root)?, root, visit)
+    let is_staged = |name: &CStr| name.to_bytes().starts_with(STAGED.as_bytes());
+    walk_but(&is_staged, &open_root(root)?, root, visit)
 }
 
 /// The root itself may be a symbolic link: that is how it was configured.
@@ -97,8 +107,18 @@ fn open_root(root: &Path) -> Result<OwnedFd> {
         .map_err(|errno| Error::io("cannot read the folder", root)(errno.into()))
 }
 
-/// The same in a folder that is open, and called `root` in messages.
+/// The same for all that is in a folder that is open, and called `root` in messages.
 pub(crate) fn walk_in(
+    top: &OwnedFd,
+    root: &Path,
+    visit: &mut dyn FnMut(&Node<'_>) -> Result<()>,
+) -> Result<Vec<Skipped>> {
+    walk_but(&|_| false, top, root, visit)
+}
+
+/// The same, without what `is_staged` says of the names in the folder itself.
+fn walk_but(
+    is_staged: &dyn Fn(&CStr) -> bool,
     top: &OwnedFd,
     root: &Path,
     visit: &mut dyn FnMut(&Node<'_>) -> Result<()>,
@@ -135,6 +155,11 @@ pub(crate) fn walk_in(
             continue;
         };
         path.extend_from_slice(name.as_bytes());
+        if depth == 0 && is_staged(&name) {
+            let reason = "it is what an interrupted restore has unpacked, and no file of the site";
+            skipped.push(Skipped::new(&path, reason));
+            continue;
+        }
         let stat = match statat(folder, &name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => stat,
             Err(errno) => {

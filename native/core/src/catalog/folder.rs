@@ -6,24 +6,22 @@
 //! Renaming and removing can be done again from the start as often as it takes, and whoever opens the
 //! folder next does so. Without a `commit.json`, what is staged was not finished and goes.
 
+use super::commit::{COMMIT, Commit, Folders, STAGING};
 use super::{BackupName, Catalog, Entry, FILE_NAME, PartName, retention};
 use crate::durable::{NO_LINK, make_folders, open_file, sync_folder, write_synced};
 use crate::error::{self, Error, Result};
 use crate::owner::Owner;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::cell::Cell;
 use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const LOCK: &str = ".zbackup.lock";
-const STAGING: &str = ".staging";
-const COMMIT: &str = "commit.json";
 const RESTORE: &str = crate::restore::JOURNAL;
 /// The longest text of a lock that is read, in bytes: a number and a word.
 const LONGEST_LOCK: u64 = 100;
@@ -74,15 +72,6 @@ impl fmt::Display for Work {
     }
 }
 
-/// What was decided: names in the folder.
-#[derive(Serialize, Deserialize)]
-struct Commit {
-    /// From the staging folder, in this order.
-    rename: Vec<String>,
-    /// Afterwards.
-    remove: Vec<String>,
-}
-
 impl BackupFolder {
     /// Makes the folder where it is missing, locks it, and finishes or undoes what an earlier process
     /// left.
@@ -126,14 +115,17 @@ impl BackupFolder {
     /// `Io`.
     pub(crate) fn staging(&self) -> Result<PathBuf> {
         let staging = self.path.join(STAGING);
-        if staging.is_symlink() {
-            return Err(Error::Usage(format!(
-                "{} is a symbolic link: remove it",
-                staging.display()
-            )));
+        let there = staging.symlink_metadata();
+        if there.is_ok_and(|there| !there.is_dir()) {
+            return Err(self.no_staging());
         }
         private_folder(&staging)?;
         Ok(staging)
+    }
+
+    fn no_staging(&self) -> Error {
+        let staging = self.path.join(STAGING);
+        Error::Usage(format!("{} is not a folder: remove it", staging.display()))
     }
 
     /// Opens a folder as [`BackupFolder::open`] does, and waits some seconds for another job that has it.
@@ -233,7 +225,7 @@ impl BackupFolder {
             let name = format!("{file}.unlisted-{number}");
             let to = self.path.join(&name);
             if to.symlink_metadata().is_err() {
-                rename_file(&from, &to)?;
+                std::fs::rename(&from, &to).map_err(Error::io("cannot rename", &from))?;
                 return Ok(Some(name));
             }
         }
@@ -280,66 +272,34 @@ impl BackupFolder {
         mut rename: Vec<String>,
         remove: Vec<String>,
     ) -> Result<()> {
-        let staging = self.staging()?;
-        let internal = |error| Error::Internal(format!("the catalog: {error}"));
+        self.staging()?;
+        let folders = Folders::open(&self.path)?.ok_or_else(|| self.no_staging())?;
         rename.push(FILE_NAME.to_owned());
-        let list = serde_json::to_vec(catalog).map_err(internal)?;
-        write_synced(&staging.join(FILE_NAME), &list)?;
+        let list = serde_json::to_vec(catalog)
+            .map_err(|error| Error::Internal(format!("the catalog: {error}")))?;
         let commit = Commit { rename, remove };
-        let text = serde_json::to_vec(&commit).map_err(internal)?;
-        let unfinished = staging.join("commit.json.new");
-        write_synced(&unfinished, &text)?;
-        sync_folder(&staging)?;
-        sync_folder(&self.path)?;
+        folders.write(&commit, &list)?;
         self.is_decided.set(true);
-        rename_file(&unfinished, &staging.join(COMMIT))?;
-        sync_folder(&staging)?;
-        self.apply(&commit)?;
+        folders.decide()?;
+        folders.apply(&commit)?;
         self.is_decided.set(false);
         Ok(())
     }
 
     /// Finishes what was decided and removes what was not.
     fn recover(&self) -> Result<()> {
-        let path = self.path.join(STAGING).join(COMMIT);
-        match std::fs::read(&path) {
-            Ok(text) => {
-                let commit: Commit = serde_json::from_slice(&text).map_err(|error| {
-                    Error::damaged(&path, format!("{error}; remove it to give up what it says"))
-                })?;
-                self.apply(&commit)
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => self.clear(),
-            Err(error) => Err(Error::io("cannot read", &path)(error)),
-        }
-    }
-
-    fn apply(&self, commit: &Commit) -> Result<()> {
-        let staging = self.path.join(STAGING);
-        for name in &commit.rename {
-            let from = staging.join(plain(name)?);
-            match std::fs::rename(&from, self.path.join(name)) {
-                Err(error) if error.kind() == ErrorKind::NotFound => {} // done before
-                done => done.map_err(Error::io("cannot rename", &from))?,
-            }
-        }
-        sync_folder(&self.path)?;
-        for name in &commit.remove {
-            remove_file(&self.path.join(plain(name)?))?;
-        }
-        sync_folder(&self.path)?;
-        self.clear()
-    }
-
-    /// Removes the staging folder. The commit goes first: without the files it must not be read.
-    fn clear(&self) -> Result<()> {
-        let staging = self.path.join(STAGING);
-        if !staging.is_dir() {
+        let Some(folders) = Folders::open(&self.path)? else {
             return Ok(());
+        };
+        match folders.read()? {
+            Some(commit) => folders.apply(&commit),
+            None => folders.clear(),
         }
-        remove_file(&staging.join(COMMIT))?;
-        sync_folder(&staging)?;
-        std::fs::remove_dir_all(&staging).map_err(Error::io("cannot remove", &staging))
+    }
+
+    /// Removes what is staged.
+    fn clear(&self) -> Result<()> {
+        Folders::open(&self.path)?.map_or(Ok(()), |folders| folders.clear())
     }
 }
 
@@ -367,27 +327,6 @@ impl Drop for BackupFolder {
             let _ = self.clear();
         }
     }
-}
-
-/// A name that was decided on is a name in the folder, whatever happened to the file that says so.
-fn plain(name: &str) -> Result<&str> {
-    if name.is_empty() || name.starts_with('.') || name.contains('/') {
-        return Err(Error::Usage(format!(
-            "{COMMIT} in {STAGING} names a file outside: {name}"
-        )));
-    }
-    Ok(name)
-}
-
-fn remove_file(path: &Path) -> Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        done => done.map_err(Error::io("cannot remove", path)),
-    }
-}
-
-fn rename_file(from: &Path, to: &Path) -> Result<()> {
-    std::fs::rename(from, to).map_err(Error::io("cannot rename", from))
 }
 
 /// Makes a folder that only its owner can look into.

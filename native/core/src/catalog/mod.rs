@@ -1,5 +1,6 @@
 //! The list of backups in a backup folder: `backup.json`, and how a new backup gets into it.
 
+mod commit;
 mod entry;
 mod folder;
 mod retention;
