@@ -143,6 +143,36 @@ fn what_does_not_fit_on_a_disk_in_the_media_is_known_before() {
     assert_eq!(read(&site, "left"), "");
 }
 
+/// One file after the other is copied, and what it replaces goes.
+#[test]
+fn what_fits_on_a_disk_in_the_media_in_the_place_of_what_is_there_is_restored() {
+    let site = Site::new();
+    for at in 0..6 {
+        write(
+            &site.path(format!("media/big/{at}")),
+            common::noise(1 << 20, at + 1),
+        );
+    }
+    site.backup();
+    // Of one there is a second name: it gives nothing back. That just fits.
+    let script = "
+         rm -r media/big; mkdir media/big
+         mount -t tmpfs -o size=10m none media/big
+         for at in 0 1 2 3 4 5; do head -c 1048576 /dev/zero >media/big/$at; done
+         ln media/big/0 media/big/same
+         \"$1\" restore recent --yes --config site.toml
+         sha256sum media/big/* >after";
+    if !mounting(&site, script) {
+        return;
+    }
+    let after = read(&site, "after");
+    for at in 0..6 {
+        let wanted = site.path("wanted");
+        write(&wanted, common::noise(1 << 20, at + 1));
+        assert!(after.contains(&common::sha256(&wanted)), "{at}: {after}");
+    }
+}
+
 /// A folder in the place of a file is renamed. That one cannot be.
 #[test]
 fn a_disk_in_the_place_of_a_file_is_known_before() {

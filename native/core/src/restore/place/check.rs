@@ -19,10 +19,16 @@ use std::path::{Path, PathBuf};
 type Mount = (u64, u64);
 
 /// Another file system that is mounted in the target, and what is to be copied to it.
+///
+/// One file after the other: there must be room for the copy beside what it replaces, which goes before the
+/// next one comes.
 struct Elsewhere {
     folder: OwnedFd,
     path: PathBuf,
-    bytes: u64,
+    /// What has been copied by now, less what that has replaced.
+    growth: u64,
+    /// The most that there is at a time.
+    most: u64,
 }
 
 /// Whether all that is in `staged` can be moved to `target`: not where we may not write, where a mount is in
@@ -74,12 +80,10 @@ pub(in crate::restore) fn check(staged: &Path, target: &Path, monitor: &Monitor)
         }
     })?;
     for Elsewhere {
-        folder,
-        path,
-        bytes,
+        folder, path, most, ..
     } in checking.elsewhere.values()
     {
-        room::check_in(folder, path, *bytes)?;
+        room::check_in(folder, path, *most)?;
     }
     Ok(())
 }
@@ -142,7 +146,8 @@ impl<'a> Checking<'a> {
             self.elsewhere.entry(theirs).or_insert_with(|| Elsewhere {
                 folder,
                 path: place(),
-                bytes: 0,
+                growth: 0,
+                most: 0,
             });
         }
         Ok(())
@@ -165,12 +170,34 @@ impl<'a> Checking<'a> {
                 place().display()
             )));
         }
-        if is_mount_there
-            && let Some(elsewhere) = here.and_then(|here| self.elsewhere.get_mut(&here))
-        {
-            elsewhere.bytes = elsewhere.bytes.saturating_add(length);
+        let replaced = if is_mount_there {
+            freed(there, name)
+        } else {
+            0
+        };
+        if let Some(elsewhere) = here.and_then(|here| self.elsewhere.get_mut(&here)) {
+            let with = elsewhere.growth.saturating_add(length);
+            elsewhere.most = elsewhere.most.max(with);
+            elsewhere.growth = with.saturating_sub(replaced);
         }
         Ok(())
+    }
+}
+
+/// How much room a file gives back when another takes its place: none of it when it has a second name, and
+/// none when it is something else, which is renamed.
+fn freed(folder: BorrowedFd<'_>, name: &[u8]) -> u64 {
+    /// What `st_blocks` counts.
+    const BLOCK: u64 = 512;
+    match statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat)
+            if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+                && stat.st_nlink == 1 =>
+        {
+            let held = u64::try_from(stat.st_blocks).unwrap_or(0);
+            length(&stat).min(held.saturating_mul(BLOCK))
+        }
+        _ => 0,
     }
 }
 
