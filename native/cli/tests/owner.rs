@@ -5,6 +5,7 @@
 mod common;
 
 use common::account::{as_nobody, to_nobody};
+use common::postgres::Postgres;
 use common::{Running, SOON, Site, ZBACKUP, is_root, sh, until, write, write_script};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use std::fs;
@@ -83,19 +84,28 @@ fn what_root_restores_is_its_owners_and_its_owner_can_go_on() {
     is_nobodys(&site, "a restore");
 
     // A restore that is killed while the database is loaded, with all files staged.
-    let dump = "--\n-- PostgreSQL database dump\n--\n\nCREATE SCHEMA s;\n\n\
-                --\n-- PostgreSQL database dump complete\n--\n\n";
-    site.fake_dump(&format!("cat <<'EOF'\n{dump}EOF"));
-    let there = site.path("there");
+    let server = Postgres::here();
+    let database = server.database();
+    database.sql("CREATE SCHEMA s");
+    let [there, before] = ["there", "before"].map(|name| site.path(name));
+    let psql = site.path("psql");
+    // The first one looks whether it can be loaded.
     write_script(
-        &site.path("psql"),
-        &format!("#!/bin/sh\necho >'{}'; exec sleep 1000\n", there.display()),
+        &psql,
+        &format!(
+            "#!/bin/sh\n[ -e '{before}' ] || {{ echo >'{before}'; exec psql \"$@\"; }}\necho >'{there}'; exec sleep 1000\n",
+            before = before.display(),
+            there = there.display()
+        ),
     );
+    site.set_database(&format!("{}psql = {psql:?}\n", database.settings("s")));
     to_nobody(&site);
     site.backup();
     let running = Running::start(&mut site.zbackup(&format!("restore {name} --yes")));
     until("it loads", || there.exists());
-    fs::remove_file(&there).unwrap();
+    for mark in [&there, &before] {
+        fs::remove_file(mark).unwrap();
+    }
     assert!(site.backups().join(".restore.json").exists());
     let staged = fs::read_dir(site.path("")).unwrap().filter(|entry| {
         let name = entry.as_ref().unwrap().file_name();
@@ -191,4 +201,29 @@ fn what_root_has_staged_cannot_be_swapped_for_a_link() {
         .good();
     }
     eprintln!("{completed} were completed");
+}
+
+/// On file systems with one mode for all, which others may write to then. The account of the site does nothing
+/// there that those others could not do themselves; root would.
+#[test]
+fn what_all_may_write_to_is_moved_by_its_owner_and_not_by_root() {
+    let Some(site) = of_nobody() else {
+        return;
+    };
+    let name = site.backup();
+    let staged = site.path(".zbackup-restore-0123456789abcdef-0");
+    let journal = serde_json::json!({
+        "id": "0123456789abcdef", "backup": name, "state": "decided",
+        "placements": [{ "staged": staged, "target": site.path("media").canonicalize().unwrap() }],
+    });
+    write(&staged.join("tree/later.jpg"), "staged");
+    write(&site.backups().join(".restore.json"), journal.to_string());
+    to_nobody(&site);
+    sh("chmod -R 777 \"$1\"", &[&staged]).good();
+    let ran = site.run("list").good();
+    assert!(ran.stderr.contains("dir_mode"), "{ran:#?}");
+    assert!(!site.path("media/later.jpg").exists());
+    let ran = as_nobody(&site, "list").good();
+    assert!(ran.stderr.contains("completed"), "{ran:#?}");
+    assert!(site.path("media/later.jpg").exists());
 }

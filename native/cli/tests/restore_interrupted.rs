@@ -128,6 +128,89 @@ fn a_kill_of_the_one_that_takes_the_place_loses_neither() {
     assert_eq!(seen, [true; 2], "undone, done");
 }
 
+/// Of files alone the journal decides. Where it cannot be written nobody may be told to look for what is not
+/// there any more.
+#[test]
+fn a_disk_that_fails_when_files_are_decided_on_leaves_no_restore_that_nobody_can_end() {
+    let site = Site::new();
+    let name = site.backup();
+    let photo = site.path("media/a.txt");
+    let [old, new] = [b"overwritten".to_vec(), fs::read(&photo).unwrap()];
+    let mut ends = [0; 2];
+    for (nth, for_ever) in (1..24).flat_map(|nth| [(nth, ""), (nth, "+")]) {
+        write(&photo, &old);
+        let mut command = site.command("strace");
+        command
+            .args(["--follow-forks", "--quiet=all", "--signal=none"])
+            .args(["--output", "/dev/null", "--trace=fsync,unlink"])
+            .arg(format!("--inject=fsync:error=EIO:when={nth}{for_ever}"))
+            // The journal stays, too.
+            .arg("--inject=unlink:error=EROFS")
+            .args([
+                ZBACKUP, "restore", &name, "--yes", "--only", "files", "--config",
+            ])
+            .arg(site.config());
+        let ran = Running::start(&mut command).wait(SOON * 6);
+        let at = format!("fsync {nth}{for_ever}: {ran:#?}");
+        assert!(!ran.status.success(), "{at}");
+        let listed = site.run("list").good();
+        assert!(
+            !site.backups().join(".restore.json").exists(),
+            "{at}, {listed:#?}"
+        );
+        let now = fs::read(&photo).unwrap();
+        assert!(now == old || now == new, "{at}");
+        if ran.stderr.contains("not known whether") {
+            ends[usize::from(now == new)] += 1;
+        }
+        let left = fs::read_dir(site.path("")).unwrap().filter(|entry| {
+            let name = entry.as_ref().unwrap().file_name();
+            name.to_string_lossy().starts_with(".zbackup-restore")
+        });
+        assert_eq!(left.count(), 0, "{at}, {listed:#?}");
+    }
+    assert!(ends.iter().sum::<u32>() > 0, "{ends:?}");
+}
+
+/// A restore whose transaction still runs is no case for another one.
+#[test]
+fn a_restore_that_the_server_still_works_on_is_waited_for_and_not_replaced() {
+    let server = Postgres::here();
+    let story = Story::new(&server, false);
+    let site = &story.site;
+    let name = site.backup();
+    let staged = lost(site, &["database", "files"]);
+    let path = site.backups().join(".restore.json");
+    let journal = |id: u64| {
+        let mut journal: serde_json::Value =
+            serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        journal["state"]["loading"]["id"] = json!(id);
+        write(&path, journal.to_string());
+    };
+    let mut psql = std::process::Command::new("psql");
+    psql.args(["--no-psqlrc", "--quiet", "--dbname", &story.database.name])
+        .args([
+            "--command",
+            "BEGIN; CREATE TABLE running (); SELECT pg_sleep(600)",
+        ]);
+    let running = Running::start(&mut psql);
+    const OTHERS: &str =
+        "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+                          AND backend_xid IS NOT NULL";
+    let ask = |what: &str| story.database.admin(&format!("SELECT {what} {OTHERS}"));
+    until("it runs", || !ask("backend_xid").is_empty());
+    journal(ask("backend_xid").trim().parse().unwrap());
+    let restore = format!("restore {name} --yes");
+    site.run(&restore)
+        .expect(1, &["still runs", "pg_terminate_backend"])
+        .without(&["takes its place"]);
+    assert!(staged.join("tree/a.txt").exists());
+    ask("pg_terminate_backend(pid)");
+    running.wait(SOON);
+    site.run(&restore).expect(0, &["taken back"]);
+    story.is_tidy();
+}
+
 /// A site with a backup, and a restore of it that is under way.
 fn restoring() -> (Site, Running) {
     let mut site = Site::new();

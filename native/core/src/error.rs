@@ -106,6 +106,31 @@ pub enum Error {
         /// What is wrong with it.
         source: Box<Error>,
     },
+    /// A good backup that would be replaced by one of a site that may be half restored.
+    #[error(
+        "no new backup was made in the place of {backup}, which is good, because the site may be half restored: \
+         {source}"
+    )]
+    HalfRestored {
+        /// The backup that is kept.
+        backup: String,
+        /// Why an interrupted restore could not be completed or taken back.
+        source: Box<Error>,
+    },
+    /// An interrupted restore whose server is there, and cannot tell any more what became of it.
+    #[error("{}", harmless(.0))]
+    Unknowable(String),
+    /// A restore of files, of which it is not known whether it was decided: the disk with the journal failed.
+    #[error(
+        "it is not known whether the restore of {backup} was decided, since its journal could not be written: \
+         {source}; when that is mended, the next restore or backup of the site completes it or takes it back"
+    )]
+    Unsettled {
+        /// The backup.
+        backup: String,
+        /// What went wrong.
+        source: Box<Error>,
+    },
     /// The server was told to make a restored database final, and did not answer.
     #[error("{}", harmless(.0))]
     Undecided(String),
@@ -212,10 +237,13 @@ impl Error {
             Self::UnknownBackup { .. } | Self::Replaced { .. } => ErrorKind::UnknownBackup,
             Self::Exists(_) => ErrorKind::Exists,
             Self::Usage(_) => ErrorKind::Usage,
-            Self::Database(_) | Self::Undecided(_) => ErrorKind::Database,
+            Self::Database(_) | Self::Unknowable(_) | Self::Undecided(_) => ErrorKind::Database,
             Self::Internal(_) => ErrorKind::Internal,
             Self::NoRoom { .. } => ErrorKind::NoSpace,
-            Self::Unfinished { source, .. } | Self::Unproven { source, .. } => source.kind(),
+            Self::Unfinished { source, .. }
+            | Self::Unsettled { source, .. }
+            | Self::HalfRestored { source, .. }
+            | Self::Unproven { source, .. } => source.kind(),
             Self::Offsite { kind, .. } => *kind,
             Self::Pushing(_) => ErrorKind::InProgress,
             Self::Io { source, .. } => match source.kind() {

@@ -39,7 +39,8 @@ pub(super) fn server(session: &mut Session<'_>) -> Result<Option<String>, Stoppe
 /// What became of a transaction that a load began.
 ///
 /// # Errors
-/// `Database` when the server cannot be asked, does not know, or when the transaction still runs.
+/// `Unknowable` when the server does not know, and never will; `Database` when it cannot be asked, or when the
+/// transaction still runs: then somebody can tell later.
 pub fn fate(database: &Database, transaction: &TransactionId, monitor: &Monitor) -> Result<Fate> {
     const FAILED: &str =
         "it is not known whether the interrupted restore has replaced the database";
@@ -49,6 +50,9 @@ pub fn fate(database: &Database, transaction: &TransactionId, monitor: &Monitor)
         Ok(fate) => Ok(fate),
         Err(Stopped::Error(Error::Database(reason))) => {
             Err(Error::Database(format!("{FAILED}: {reason}")))
+        }
+        Err(Stopped::Error(Error::Unknowable(reason))) => {
+            Err(Error::Unknowable(format!("{FAILED}: {reason}")))
         }
         Err(stopped) => Err(session.why(stopped)),
     }
@@ -64,7 +68,7 @@ fn ask_fate(
     let id = transaction.id;
     let here = server(session)?;
     if transaction.server.is_some() && here.is_some() && transaction.server != here {
-        return Err(fault(format!(
+        return Err(unknowable(format!(
             "the database server is not the one that it was begun on: {LOOK}"
         )));
     }
@@ -79,12 +83,12 @@ fn ask_fate(
             Some("aborted") => return Ok(Fate::Aborted),
             Some("in progress") => {}
             Some(_) => {
-                return Err(fault(format!(
+                return Err(unknowable(format!(
                     "the database server does not know its transaction {id}, was it set up anew? {LOOK}"
                 )));
             }
             None => {
-                return Err(fault(format!(
+                return Err(unknowable(format!(
                     "its transaction {id} is so old that the database server has forgotten it: {LOOK}"
                 )));
             }
@@ -97,10 +101,14 @@ fn ask_fate(
             let pid = pid.map_or_else(|| "…".into(), |pid| pid.to_string());
             return Err(fault(format!(
                 "its transaction {id} still runs on the database server: wait until it has ended, or end \
-                 it with SELECT pg_terminate_backend({pid})"
+                 it with SELECT pg_terminate_backend({pid}), and do this again"
             )));
         }
         monitor.check()?;
         std::thread::sleep(Duration::from_millis(200));
     }
+}
+
+fn unknowable(reason: String) -> Stopped {
+    Stopped::Error(Error::Unknowable(reason))
 }

@@ -19,7 +19,7 @@ pub use plan::{Options, Piece, Plan, plan};
 pub(crate) use settle::settle_in;
 pub use settle::{Settled, settle};
 
-use crate::archive::{Skipped, open_folder, remove, unpack};
+use crate::archive::{Skipped, check_made, open_folder, remove, unpack};
 use crate::catalog::{BackupFolder, Entry, Part, StoredPart, Work};
 use crate::database::{self, Fate, Loaded, Purpose, TableRows};
 use crate::durable::{make_folders, real};
@@ -93,8 +93,8 @@ pub fn run(
             warnings.push(settled.warning());
             skipped.extend(settled.skipped);
         }
-        // The server that should know does not.
-        Err(Error::Database(reason)) => unknown = Some(reason),
+        // The server that should know does not. One that cannot be asked now is not asked in vain later.
+        Err(Error::Unknowable(reason)) => unknown = Some(reason),
         Err(error) => return Err(error),
     }
     let Plan {
@@ -117,8 +117,8 @@ pub fn run(
         warnings,
     };
     if let Err(error) = restoring.until_decided(&pieces) {
-        // The next one asks the server again.
-        if !matches!(error, Error::Undecided(_)) {
+        // The next one asks the server again, or the disk.
+        if !matches!(error, Error::Undecided(_) | Error::Unsettled { .. }) {
             // What cannot be removed now is by whoever comes next.
             let _ = take_back(&site.backup_dir, &restoring.journal.into_inner());
         }
@@ -171,6 +171,12 @@ impl Restoring<'_> {
     fn until_decided(&mut self, pieces: &[Piece]) -> Result<()> {
         let proofs = self.prove(pieces)?;
         let proof = |part| proofs.iter().find(|(proven, _)| *proven == part);
+        // What the server will refuse is known before all the files are unpacked for nothing.
+        if let Some((_, proof)) = proof(Part::Database)
+            && let Some(database) = &self.site.database
+        {
+            database::check(database, load::trust(proof.encryption), self.monitor)?;
+        }
         if pieces.contains(&Piece::Files)
             && let Some((part, proof)) = proof(Part::Files)
             && let Some(media) = &self.site.media_dir
@@ -203,7 +209,18 @@ impl Restoring<'_> {
             (Ok(()), _) => Ok(()),
             // It says which transaction to ask for: that is as good.
             (Err(_), State::Loading(_)) => Ok(()),
-            (Err(error), _) => Err(error),
+            (Err(error), before) => {
+                // It may be there all the same, and must not be when what is staged goes: whoever came next
+                // would look for that, and never find it.
+                journal.state = before;
+                match journal.write(&self.site.backup_dir) {
+                    Ok(()) => Err(error),
+                    Err(error) => Err(Error::Unsettled {
+                        backup: journal.backup.clone(),
+                        source: Box::new(error),
+                    }),
+                }
+            }
         }
     }
 
@@ -413,7 +430,7 @@ fn make_staged(staged: &Path, target: &Path) -> Result<()> {
         .map_err(fail())?;
     let owner = Owner::at(target).map_err(fail())?;
     let opened = open_folder(rustix::fs::CWD, staged.as_os_str().as_bytes());
-    opened
-        .and_then(|folder| owner.give(folder))
-        .map_err(|errno| fail()(errno.into()))
+    let folder = opened.map_err(|errno| fail()(errno.into()))?;
+    owner.give(&folder).map_err(|errno| fail()(errno.into()))?;
+    check_made(&folder, staged, owner)
 }

@@ -42,8 +42,8 @@ impl Settled {
 /// Completes or takes back a restore of this site that was interrupted, when there is one.
 ///
 /// # Errors
-/// `InProgress` when it has not ended; `Database` when the server that knows cannot be asked; `Io`,
-/// `Damaged`.
+/// `InProgress` when it has not ended; `Database` when the server that knows cannot be asked; `Unknowable` when
+/// it does not know; `Io`, `Damaged`.
 pub fn settle(site: &Site, monitor: &Monitor) -> Result<Option<Settled>> {
     if !Journal::is_there(&site.backup_dir) {
         return Ok(None);
@@ -102,11 +102,11 @@ pub(crate) fn settle_in(
 /// fails before that leaves all as it was. The answer is what a person should know.
 ///
 /// # Errors
-/// `Database` with the reason when the new one does not restore all that the other one would have: the site
+/// `Unknowable` with the reason when the new one does not restore all that the other one would have: the site
 /// could become half of one backup and half of another.
 pub(super) fn supersede(site: &Site, journal: &mut Journal, reason: String) -> Result<String> {
     let Some(earlier) = Journal::read(&site.backup_dir, &targets(site))? else {
-        return Err(Error::Database(reason));
+        return Err(Error::Unknowable(reason));
     };
     if !earlier
         .pieces
@@ -114,7 +114,7 @@ pub(super) fn supersede(site: &Site, journal: &mut Journal, reason: String) -> R
         .all(|piece| journal.pieces.contains(piece))
     {
         let pieces: Vec<&str> = earlier.pieces.iter().map(|piece| piece.name()).collect();
-        return Err(Error::Database(format!(
+        return Err(Error::Unknowable(format!(
             "{reason}; a restore of {} takes its place, whatever became of it",
             pieces.join(", ")
         )));

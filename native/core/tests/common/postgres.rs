@@ -246,3 +246,31 @@ pub(crate) fn has(error: &Error, words: &[&str]) {
         assert!(said.contains(word), "no \"{word}\" in: {said}");
     }
 }
+
+/// A site in the schema `site`, and its dump.
+pub(crate) fn site() -> (Db, String) {
+    let db = Db::new();
+    make_site(&db, "site");
+    let dump = db.dump("site");
+    (db, dump)
+}
+
+/// A role that may log in with this password.
+pub(crate) fn role(db: &Db, name: &str) -> String {
+    let role = format!("{name} {}", db.name);
+    db.admin(&format!("CREATE ROLE \"{role}\" LOGIN PASSWORD 'x'"));
+    role
+}
+
+pub(crate) fn settings_of(db: &Db, role: &str) -> Database {
+    let mut database = db.settings("site");
+    database.user = role.into();
+    database.password = Some(Secret::new(b"x".to_vec()));
+    database
+}
+
+/// Loads what is proven as a superuser.
+pub(crate) fn load_as_admin(db: &Db, schema: &str, dump: &str) -> Result<Loaded> {
+    let database = db.settings_of_admin(schema);
+    loads_of(&database, dump, Trust::Authenticated, Purpose::Replace)
+}
