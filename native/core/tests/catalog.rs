@@ -39,6 +39,32 @@ fn a_backup_from_the_future_makes_nothing_old() {
     assert!(folder.path().join("site-5.sql.gz").exists());
 }
 
+/// A backup that cannot be restored, or is of a site that is half restored, lets nothing old go.
+#[test]
+fn only_a_good_backup_lets_what_is_old_go() {
+    for ok in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
+        let list = format!(
+            r#"{{"site-1": {{"timestamp": {}, "database": "site-1.sql.gz"}},
+                "site-2": {{"timestamp": {}, "database": "site-2.sql.gz"}}}}"#,
+            now - 40 * 86_400,
+            now - 86_400
+        );
+        fs::write(folder.path().join("backup.json"), list).unwrap();
+        fs::write(folder.path().join("site-1.sql.gz"), "good").unwrap();
+        let backups = BackupFolder::open(folder.path()).unwrap();
+        let new = format!(
+            r#"{{"site-3": {{"timestamp": {now}, "database": "site-3.sql.gz", "verified": {{"at": {now}, "ok": {ok}}}}}}}"#
+        );
+        let new = catalog(&new).entries().0.remove(0);
+        backups
+            .commit(backups.catalog().unwrap().0, new, &[])
+            .unwrap();
+        assert_eq!(folder.path().join("site-1.sql.gz").exists(), !ok);
+    }
+}
+
 /// The account that a site runs as owns its backup folder, in which root may have to finish something.
 #[test]
 fn a_link_in_the_place_of_what_is_staged_leads_nowhere() {

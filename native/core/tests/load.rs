@@ -583,24 +583,33 @@ fn a_fate_that_the_server_does_not_know_is_not_guessed() {
         let id = serde_json::from_str(&format!("{{\"id\":{id},\"server\":\"{server}\"}}")).unwrap();
         fate(&database, &id, &Monitor::silent())
     };
-    has(
-        &ask("123456789", &server).unwrap_err(),
-        &["does not know", "restore again"],
-    );
-    has(
-        &ask("100", "77").unwrap_err(),
-        &["not the one", "restore again"],
-    );
+    for (id, server, words) in [
+        ("123456789", &*server, "does not know"),
+        ("100", "77", "not the one"),
+    ] {
+        let error = ask(id, server).unwrap_err();
+        assert!(matches!(error, Error::Unknowable(_)), "{error:?}");
+        has(&error, &[words, "restore again"]);
+    }
     let mut session = db.session();
     session.run("BEGIN; CREATE TABLE x AS SELECT txid_current() AS id");
     let id = db.sql("SELECT backend_xid FROM pg_stat_activity WHERE application_name = 'tester' AND state LIKE 'idle in%' AND datname = current_database()");
     let pid = db.sql("SELECT pid FROM pg_stat_activity WHERE application_name = 'tester' AND state LIKE 'idle in%' AND datname = current_database()");
+    // There it will be known, and so it is where nobody answers now.
+    let error = ask(&id, &server).unwrap_err();
+    assert!(matches!(error, Error::Database(_)), "{error:?}");
     has(
-        &ask(&id, &server).unwrap_err(),
+        &error,
         &["still runs", &format!("pg_terminate_backend({pid})")],
     );
     session.run("COMMIT");
     assert_eq!(ask(&id, &server).unwrap(), Fate::Committed);
+    let mut away = db.settings("site");
+    away.port = 1;
+    let id = serde_json::from_str(&format!("{{\"id\":{id},\"server\":\"{server}\"}}")).unwrap();
+    let error = fate(&away, &id, &Monitor::silent()).unwrap_err();
+    assert!(matches!(error, Error::Database(_)), "{error:?}");
+    has(&error, &["not known", "cannot be reached"]);
 }
 
 #[test]

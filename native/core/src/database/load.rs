@@ -17,7 +17,7 @@ use super::statement::Schema;
 use crate::error::{Error, Result, harmless};
 use crate::progress::Monitor;
 use crate::site::Database;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::io::{self, Read};
 use std::path::Path;
 use std::time::Duration;
@@ -60,10 +60,10 @@ pub struct TableRows {
 
 /// How long a `COMMIT` may take when the job is cancelled meanwhile.
 const COMMIT_GRACE: Duration = Duration::from_secs(10);
-/// An attempt to drop the old schema, in seconds, and how many there are. In between, those who wait
+/// An attempt to lock what others may use, in seconds, and how many there are. In between, those who wait
 /// for us get their turn.
-const DROP_SECONDS: u32 = 5;
-const DROP_ATTEMPTS: u32 = 6;
+const LOCK_SECONDS: u32 = 5;
+const LOCK_ATTEMPTS: u32 = 6;
 /// Starts the error of the last attempt.
 const BLOCKED: &str = "zbackup is blocked by ";
 
@@ -82,30 +82,30 @@ pub fn load(
     prove: impl FnOnce() -> Result<()>,
     monitor: &Monitor,
 ) -> Result<Loaded> {
-    let failed = match purpose {
-        Purpose::Replace => "the database was not restored and is as it was",
-        Purpose::Drill => "the dump cannot be restored",
-    };
-    let mut load = Load {
-        schema: &database.schema,
-        trust,
-        purpose,
-        maker: None,
-        session: Session::start(database, failed, trust, monitor)?,
-        script: Script::to_load(Schema::of_site(&database.schema)),
-        doing: Doing::Step("look at the database"),
-        monitor,
-    };
-    match load.all(dump, began, prove) {
-        Ok(loaded) => Ok(loaded),
-        Err(Stopped::Error(error)) if load.doing == Doing::Commit => {
-            Err(Error::Undecided(format!("{UNDECIDED} ({error})")))
-        }
-        Err(Stopped::Error(Error::Database(reason))) => {
-            Err(Error::Database(format!("{failed}: {reason}")))
-        }
-        Err(Stopped::Error(error)) => Err(error),
-        Err(Stopped::Ended) => Err(load.explain()),
+    let mut load = Load::start(database, trust, purpose, monitor)?;
+    load.all(dump, began, prove)
+        .map_err(|stopped| load.why(stopped))
+}
+
+/// Whether the site's schema can be replaced by a dump, as far as one can tell before it is loaded. Nothing
+/// changes.
+///
+/// # Errors
+/// `Database` with the reason why it cannot; `Cancelled`.
+pub(crate) fn check(database: &Database, trust: Trust, monitor: &Monitor) -> Result<()> {
+    let mut load = Load::start(database, trust, Purpose::Replace, monitor)?;
+    load.look().map_err(|stopped| load.why(stopped))?;
+    // It has the answers that it was asked for, whatever psql has to say now.
+    let _ = load.session.end();
+    Ok(())
+}
+
+/// The first of many names.
+fn few(names: &[String]) -> String {
+    const FEW: usize = 10;
+    match names.get(FEW..) {
+        None | Some([]) => names.join(", "),
+        Some(more) => format!("{} and {} more", names[..FEW].join(", "), more.len()),
     }
 }
 
@@ -126,15 +126,55 @@ struct Load<'a> {
     schema: &'a str,
     trust: Trust,
     purpose: Purpose,
+    /// What was not done, when it fails.
+    failed: &'static str,
     /// The role that the dump is loaded as, where that is not the user.
     maker: Option<String>,
     session: Session<'a>,
     script: Script,
     doing: Doing,
+    warnings: Vec<String>,
     monitor: &'a Monitor,
 }
 
-impl Load<'_> {
+impl<'a> Load<'a> {
+    fn start(
+        database: &'a Database,
+        trust: Trust,
+        purpose: Purpose,
+        monitor: &'a Monitor,
+    ) -> Result<Self> {
+        let failed = match purpose {
+            Purpose::Replace => "the database was not restored and is as it was",
+            Purpose::Drill => "the dump cannot be restored",
+        };
+        Ok(Self {
+            schema: &database.schema,
+            trust,
+            purpose,
+            failed,
+            maker: None,
+            session: Session::start(database, failed, trust, monitor)?,
+            script: Script::to_load(Schema::of_site(&database.schema)),
+            doing: Doing::Step("look at the database"),
+            warnings: Vec::new(),
+            monitor,
+        })
+    }
+
+    fn why(&mut self, stopped: Stopped) -> Error {
+        match stopped {
+            Stopped::Error(error) if self.doing == Doing::Commit => {
+                Error::Undecided(format!("{UNDECIDED} ({error})"))
+            }
+            Stopped::Error(Error::Database(reason)) => {
+                Error::Database(format!("{}: {reason}", self.failed))
+            }
+            Stopped::Error(error) => error,
+            Stopped::Ended => self.explain(),
+        }
+    }
+
     fn all(
         &mut self,
         dump: impl Read,
@@ -156,6 +196,8 @@ impl Load<'_> {
         let tables = self.count()?;
         let mut warnings = self.unproven_constraints()?;
         warnings.extend(present.losses());
+        warnings.append(&mut self.warnings);
+        warnings.extend(self.script.left_out());
         // A dump could have ended it, if it is cleverer than we are.
         let same = format!("to_json(txid_current() = {id})");
         if !self.session.ask::<bool>(&same)? {
@@ -219,19 +261,33 @@ impl Load<'_> {
 
     /// The tables that are there now, and their rows: as many as the dump has.
     fn count(&mut self) -> Result<Vec<TableRows>, Stopped> {
-        let names: Option<Vec<String>> = self.session.ask(&format!(
-            "SELECT json_agg(relname ORDER BY relname) FROM pg_class c
+        #[derive(Deserialize)]
+        struct Table {
+            name: String,
+            is_forced: bool,
+        }
+        let all: Option<Vec<Table>> = self.session.ask(&format!(
+            "SELECT json_agg(json_build_object('name', relname, 'is_forced', relrowsecurity AND relforcerowsecurity)
+                ORDER BY relname) FROM pg_class c
              WHERE relnamespace = {}::regnamespace AND relkind = 'r' AND NOT EXISTS (
                 SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = c.oid AND deptype = 'e')",
             literal(&identifier(self.schema))
         ))?;
         let mut tables = Vec::new();
-        for name in names.unwrap_or_default() {
-            let rows = self.session.ask(&format!(
-                "SELECT to_json(count(*)) FROM ONLY {}.{}",
-                identifier(self.schema),
-                identifier(&name)
-            ))?;
+        for Table { name, is_forced } in all.unwrap_or_default() {
+            let table = format!("{}.{}", identifier(self.schema), identifier(&name));
+            // Its policies would hide rows from its owner too, whom we are or act as; nobody else sees it yet.
+            if is_forced {
+                let open = format!("ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY");
+                self.session.run(&open)?;
+            }
+            let rows = self
+                .session
+                .ask(&format!("SELECT to_json(count(*)) FROM ONLY {table}"))?;
+            if is_forced {
+                let close = format!("ALTER TABLE {table} FORCE ROW LEVEL SECURITY");
+                self.session.run(&close)?;
+            }
             if let Some(&wanted) = self.script.rows().get(&name)
                 && wanted != rows
             {
@@ -261,14 +317,20 @@ impl Load<'_> {
     fn drop(&mut self, old: &str) -> Result<(), Stopped> {
         self.doing = Doing::Step("drop the old schema");
         self.check_outsiders(old, &[])?;
-        let schema = identifier(old);
-        let name = literal(&schema);
+        let drop = format!("DROP SCHEMA {} CASCADE", identifier(old));
+        self.run_when_free(&drop, old)
+    }
+
+    /// Runs a statement that locks what is in a schema, when nobody uses that; names who does.
+    fn run_when_free(&mut self, statement: &str, schema: &str) -> Result<(), Stopped> {
+        let name = literal(&identifier(schema));
         let block = self.session.block(&format!(
             "DECLARE blockers text; BEGIN
-                PERFORM set_config('lock_timeout', '{DROP_SECONDS}s', true);
-                FOR attempt IN 1..{DROP_ATTEMPTS} LOOP
+                PERFORM set_config('lock_timeout', '{LOCK_SECONDS}s', true);
+                FOR attempt IN 1..{LOCK_ATTEMPTS} LOOP
                     BEGIN
-                        DROP SCHEMA {schema} CASCADE;
+                        {statement};
+                        PERFORM set_config('lock_timeout', '30s', true);
                         RETURN;
                     EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
                         SELECT string_agg(DISTINCT format('%s (PID %s)',

@@ -11,6 +11,7 @@ mod token;
 
 pub(crate) use dump::dump;
 pub use fate::{Fate, TransactionId, fate};
+pub(crate) use load::check;
 pub use load::{Loaded, Purpose, TableRows, Trust, load};
 pub(crate) use script::watch_dump;
 pub use script::{check_dump, check_script};

@@ -407,6 +407,17 @@ impl Script {
         self.passed.iter().rev().find(|passed| passed.line <= line)
     }
 
+    /// What a person should hear of what the dump has and was not loaded. Owners and privileges are given anew.
+    pub(super) fn left_out(&self) -> Option<String> {
+        let labels = self.schema.as_ref().map_or(0, Schema::labels);
+        (labels > 0).then(|| {
+            format!(
+                "security labels are not restored: the dump has {labels} (SECURITY LABEL), which a superuser can \
+                 give again"
+            )
+        })
+    }
+
     /// How many rows of data there are for each table, by its name.
     pub(super) fn rows(&self) -> &BTreeMap<String, u64> {
         &self.rows

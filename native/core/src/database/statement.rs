@@ -24,6 +24,8 @@ pub(super) struct Schema {
     name: Option<String>,
     is_the_sites: bool,
     is_seen: bool,
+    /// Security labels that were left out.
+    labels: u64,
 }
 
 impl Schema {
@@ -32,7 +34,14 @@ impl Schema {
             name: Some(name.to_owned()),
             is_the_sites: true,
             is_seen: false,
+            labels: 0,
         }
+    }
+
+    /// How many security labels the dump has, none of which is loaded: a server may not have who understands
+    /// them, or understand them in another way.
+    pub(super) fn labels(&self) -> u64 {
+        self.labels
     }
 
     /// Nothing in the dump says that it is of the site: loading it would only empty that.
@@ -78,7 +87,10 @@ impl Schema {
             "refresh" if starts(&tokens[1..], &["materialized", "view"]) => {
                 self.named(tokens, 3, is_complete)?
             }
-            "security" if starts(&tokens[1..], &["label"]) => LeaveOut,
+            "security" if starts(&tokens[1..], &["label"]) => {
+                self.labels += 1;
+                LeaveOut
+            }
             "reset" if starts(&tokens[1..], &["session", "authorization"]) => LeaveOut,
             "set" | "copy" => More,
             "begin" | "commit" | "rollback" | "end" | "abort" | "start" | "savepoint"

@@ -2,6 +2,7 @@
 
 use super::place::mount;
 use super::plan::Piece;
+use crate::archive::STAGED;
 use crate::database::TransactionId;
 use crate::durable::{open_file, sync_folder, write_synced};
 use crate::error::{Error, Result};
@@ -12,8 +13,6 @@ use std::path::{Path, PathBuf};
 /// In the backup folder.
 pub(crate) const FILE_NAME: &str = ".restore.json";
 const UNFINISHED: &str = ".restore.json.new";
-/// The start of the name of a folder that holds what will be moved into its place.
-const STAGED: &str = ".zbackup-restore-";
 /// The longest journal that is read, in bytes: some paths.
 const LONGEST: u64 = 1 << 20;
 

@@ -32,10 +32,7 @@ pub(crate) fn load(
         }
     }
 
-    let trust = match reader.encryption() {
-        Encryption::Z2 => Trust::Authenticated,
-        Encryption::Z1 | Encryption::None => Trust::Unproven,
-    };
+    let trust = trust(reader.encryption());
     let reader = RefCell::new(Some(reader));
     let prove = || reader.take().map_or(Ok(()), PartReader::finish);
     database::load(
@@ -47,4 +44,12 @@ pub(crate) fn load(
         prove,
         monitor,
     )
+}
+
+/// What the encryption of a dump proves.
+pub(super) fn trust(encryption: Encryption) -> Trust {
+    match encryption {
+        Encryption::Z2 => Trust::Authenticated,
+        Encryption::Z1 | Encryption::None => Trust::Unproven,
+    }
 }

@@ -4,6 +4,7 @@ use super::config::Places;
 use crate::catalog::{Catalog, Entry, Part};
 use crate::durable::real;
 use crate::error::{Error, Result};
+use crate::owner::check_links;
 use crate::site::Site;
 use crate::time::local;
 use crate::verify;
@@ -174,6 +175,15 @@ fn pieces(site: &Site, entry: &Entry, only: &[Piece]) -> Result<Vec<Piece>> {
     }
     if pieces.contains(&Piece::Files) && site.media_dir.is_none() {
         return lacks("media files", "media_dir");
+    }
+    for piece in &pieces {
+        let ways: Vec<&PathBuf> = match piece {
+            Piece::Files => site.media_dir.iter().collect(),
+            Piece::Security => site.security_dir.iter().collect(),
+            Piece::Config => site.config_files.iter().collect(),
+            Piece::Database => Vec::new(),
+        };
+        ways.into_iter().try_for_each(|way| check_links(way))?;
     }
     // Files of an archive must not become the list of backups.
     let backups = real(&site.backup_dir);

@@ -45,12 +45,12 @@ impl Load<'_> {
         }
         let reason = match self.doing {
             Doing::Dump(before) => self.place(message.line.saturating_sub(before), &message.words),
-            Doing::Step(_) if message.words.contains(BLOCKED) => {
+            Doing::Step(step) if message.words.contains(BLOCKED) => {
                 let blockers = message.words.split(BLOCKED).nth(1).unwrap_or_default();
                 let blockers = blockers.lines().next().unwrap_or_default();
                 format!(
-                    "the old tables are in use by {blockers}: stop the site, or end these sessions, and \
-                     restore again"
+                    "cannot {step}, since the old tables are in use by {blockers}: stop the site, or end these \
+                     sessions, and restore again"
                 )
             }
             Doing::Step(step) => format!("cannot {step}"),

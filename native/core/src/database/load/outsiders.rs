@@ -1,15 +1,13 @@
 //! What is outside of a schema and needs what is in it. It would go when that is dropped, and no dump of
 //! the schema makes it again.
 
-use super::Load;
+use super::{Load, few};
 use crate::database::session::{Stopped, fault, literal};
 
 impl Load<'_> {
     /// There may be none of it. What we give again ourselves is left out: default privileges, and
     /// extensions in the schema, which move with what is theirs; but for those that are made `anew`.
     pub(super) fn check_outsiders(&mut self, schema: &str, anew: &[&str]) -> Result<(), Stopped> {
-        /// So many are named.
-        const FEW: usize = 10;
         let schema = literal(schema);
         let anew: Vec<String> = anew.iter().map(|name| literal(name)).collect();
         let anew = anew.join(", ");
@@ -75,15 +73,11 @@ impl Load<'_> {
         let Some(outsiders) = outsiders else {
             return Ok(());
         };
-        let more = match outsiders.len().saturating_sub(FEW) {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
         Err(fault(format!(
-            "what is outside the site's schema depends on it, and would be dropped with it: {}{more}. Drop \
+            "what is outside the site's schema depends on it, and would be dropped with it: {}. Drop \
              that first (take the tables out of a publication or subscription), and make it again after the \
              restore",
-            outsiders[..outsiders.len().min(FEW)].join(", ")
+            few(&outsiders)
         )))
     }
 }

@@ -1,7 +1,7 @@
 //! The schema that is there: whether it can be replaced, whom the new one is to belong to, and how it
 //! makes room.
 
-use super::{Doing, Load, Purpose, Trust};
+use super::{Doing, Load, Purpose, Trust, few};
 use crate::database::session::{Stopped, fault, identifier, literal, random};
 use serde::Deserialize;
 
@@ -66,10 +66,15 @@ impl Extension {
     }
 }
 
+/// Whether the user can make things for the role `oid`, and do with them what an owner does. Since PostgreSQL 16
+/// a membership can have one without the other; older servers do not know the word.
+const MAY_BE: &str = "pg_has_role(oid, 'USAGE') AND CASE
+    WHEN current_setting('server_version_num')::int >= 160000 THEN pg_has_role(oid, 'SET') ELSE true END";
+
 /// What is known of a role, as JSON in SQL.
 fn role(id: &str) -> String {
     format!(
-        "(SELECT json_build_object('name', rolname, 'is_super', rolsuper, 'may_be', pg_has_role(oid, 'USAGE'))
+        "(SELECT json_build_object('name', rolname, 'is_super', rolsuper, 'may_be', {MAY_BE})
             FROM pg_roles WHERE oid = {id})"
     )
 }
@@ -276,12 +281,44 @@ impl Load<'_> {
         Ok(members.unwrap_or_default())
     }
 
+    /// What can be set of a member of an extension, of those that are made anew: by the name of the extension
+    /// and of the member.
+    fn settings_of_members(&mut self, present: &Present) -> Result<Settings, Stopped> {
+        let anew = present.extensions.iter().flatten();
+        let anew: Vec<String> = anew
+            .filter(|extension| extension.is_made_anew())
+            .map(|extension| literal(&extension.name))
+            .collect();
+        if anew.is_empty() {
+            return Ok(Settings::new());
+        }
+        // Whether privileges are written down or go without saying makes no difference.
+        let acl = |acl: &str| {
+            format!("(SELECT array_agg(a::text ORDER BY a::text) FROM unnest({acl}) a)")
+        };
+        let routine = acl("coalesce(proacl, acldefault('f', proowner))");
+        let of_type = acl("coalesce(typacl, acldefault('T', typowner))");
+        let settings: Option<Settings> = self.session.ask(&format!(
+            "SELECT json_agg(json_build_array(e.extname, (pg_identify_object(d.classid, d.objid, 0)).identity,
+                    json_build_array({routine}, {of_type}, dictinitoption, proconfig, procost, prorows, provolatile,
+                        proparallel, proisstrict, proleakproof, prosecdef)::text) ORDER BY e.extname, d.classid, d.objid)
+             FROM pg_depend d JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
+                LEFT JOIN pg_proc p ON d.classid = 'pg_proc'::regclass AND p.oid = d.objid
+                LEFT JOIN pg_type t ON d.classid = 'pg_type'::regclass AND t.oid = d.objid
+                LEFT JOIN pg_ts_dict i ON d.classid = 'pg_ts_dict'::regclass AND i.oid = d.objid
+             WHERE d.deptype = 'e' AND e.extname = ANY (ARRAY[{}]::text[])",
+            anew.join(", ")
+        ))?;
+        Ok(settings.unwrap_or_default())
+    }
+
     /// Moves what is there out of the way, to the name that it gives, and makes the schema anew. What is
     /// made from now on belongs to the same role as before.
     pub(super) fn make_room(&mut self, present: &Present) -> Result<Option<String>, Stopped> {
         let schema = identifier(self.schema);
         let maker = identifier(&present.maker().name);
         let members = self.members(present)?;
+        let settings = self.settings_of_members(present)?;
         let mut old = None;
         if present.owns.is_some() {
             let name = format!("{}_before_{:.8}", start(self.schema), random()?);
@@ -294,18 +331,19 @@ impl Load<'_> {
         self.doing = Doing::Step("make the schema");
         self.session
             .run(&format!("CREATE SCHEMA {schema} AUTHORIZATION {maker}"))?;
-        self.doing = Doing::Step("move an extension to the new schema");
         for extension in present.extensions.iter().flatten() {
             let name = identifier(&extension.name);
             if extension.is_made_anew() {
+                self.doing = Doing::Step("make an extension of the old schema anew");
                 // What goes with it is in the old schema, which goes as well: look() has made sure.
+                let drop = format!("DROP EXTENSION {name} CASCADE");
+                self.run_when_free(&drop, old.as_deref().unwrap_or(self.schema))?;
                 let version = literal(&extension.version);
-                self.session
-                    .run(&format!("DROP EXTENSION {name} CASCADE"))?;
                 self.session.run(&format!(
                     "CREATE EXTENSION {name} SCHEMA {schema} VERSION {version}"
                 ))?;
             } else {
+                self.doing = Doing::Step("move an extension to the new schema");
                 self.session
                     .run(&format!("ALTER EXTENSION {name} SET SCHEMA {schema}"))?;
             }
@@ -316,6 +354,8 @@ impl Load<'_> {
                  depends on it: load the dump by hand into a new database that has the extensions",
             ));
         }
+        let now = self.settings_of_members(present)?;
+        self.warnings.extend(lost_settings(&settings, &now));
         self.doing = Doing::Step("give the default privileges of the old schema again");
         for default in present.defaults.iter().flatten() {
             self.session.run(default)?;
@@ -326,6 +366,27 @@ impl Load<'_> {
         }
         Ok(old)
     }
+}
+
+/// An extension, what is in it, and how that is set.
+type Settings = Vec<(String, String, String)>;
+
+/// What was changed of the members of an extension and is not any more: they are a superuser's, who alone could
+/// do that, and alone can do it again.
+fn lost_settings(before: &Settings, now: &Settings) -> Option<String> {
+    let lost: Vec<String> = before
+        .iter()
+        .filter(|member| !now.contains(member))
+        .map(|(extension, member, _)| format!("{member} of {}", identifier(extension)))
+        .collect();
+    (!lost.is_empty()).then(|| {
+        format!(
+            "an extension in the site's schema was made anew, and what a superuser had granted on or set for these \
+             is as the extension has it: {}; where that is wanted again, a superuser gives it (GRANT, REVOKE, \
+             ALTER)",
+            few(&lost)
+        )
+    })
 }
 
 /// So much of a name that a suffix fits.

@@ -56,7 +56,9 @@ fn differences(old: &str, new: &str) -> String {
                     FROM pg_class c JOIN schemas ON home = relnamespace JOIN pg_attribute ON attrelid = c.oid
                     WHERE relkind IN ('r', 'p', 'v', 'm', 'f') AND attnum > 0 AND NOT attisdropped
                 UNION ALL SELECT is_old, 'ROUTINE', format('%I(%s)', proname, replace(
-                        pg_get_function_identity_arguments(p.oid), quote_ident({old}) || '.', quote_ident({new}) || '.')),
+                        -- Of an ordered-set aggregate that has an ORDER BY, which GRANT does not take.
+                        CASE prokind WHEN 'a' THEN oidvectortypes(proargtypes)
+                            ELSE pg_get_function_identity_arguments(p.oid) END, quote_ident({old}) || '.', quote_ident({new}) || '.')),
                         '', proowner, coalesce(proacl, acldefault('f', proowner))
                     FROM pg_proc p JOIN schemas ON home = pronamespace
                 UNION ALL SELECT is_old, 'TYPE', quote_ident(typname), '', typowner, coalesce(typacl, acldefault('T', typowner))
