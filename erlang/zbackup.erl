@@ -153,7 +153,8 @@
 
 %% A `drill' rehearses the restore of each dump that is proven: it is loaded into the server of the request,
 %% in a transaction that is rolled back.
-%% `record' keeps in the list what came out.
+%% `record' keeps in the list what came out, unless another job has the folder for longer than some seconds (a
+%% backup, a restore): `recorded' in the result says whether that was done.
 -type verify_options() :: #{drill => boolean(), record => boolean()}.
 
 -type job() :: reference().
@@ -179,7 +180,7 @@
 %% Of a backup a report, of a proof `verified', of a file the others.
 -type result() ::
     report()
-    | #{ok := boolean(), backups := [verified()]}
+    | #{ok := boolean(), backups := [verified()], recorded => boolean()}
     | restore_report()
     | #{settled := settled() | undefined}
     | pushed()

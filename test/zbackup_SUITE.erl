@@ -346,7 +346,18 @@ one_job_on_a_folder(Config) ->
     ?assertMatch({ok, #{backups := []}}, zbackup:list(Site)),
     ok = zbackup:cancel(First),
     ?assertMatch({error, cancelled, _}, zbackup:await(First)),
-    ?assertMatch({ok, _}, run(zbackup:backup(maps:remove(database, Site)))).
+    Media = maps:remove(database, Site),
+    ?assertMatch({ok, _}, run(zbackup:backup(Media))),
+    %% What a proof found out is told, also when it cannot be written into the list.
+    Record = #{record => true},
+    ?assertMatch({ok, #{ok := true, recorded := true}}, run(zbackup:verify(Media, [], Record))),
+    {ok, Second} = zbackup:backup(Site),
+    receive {zbackup, Second, {progress, #{phase := database}}} -> ok end,
+    ?assertMatch({ok, #{ok := true, recorded := false, backups := [_]}}, run(zbackup:verify(Media, [], Record))),
+    ok = zbackup:cancel(Second),
+    ?assertMatch({error, cancelled, _}, zbackup:await(Second)),
+    {ok, #{ok := true} = Verified} = run(zbackup:verify(Media)),
+    ?assertNot(maps:is_key(recorded, Verified)).
 
 %% Started by many processes, some of which die, some of which cancel. Each job of a process that lives
 %% ends with one message.

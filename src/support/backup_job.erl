@@ -333,7 +333,14 @@ made(#{backup := #{name := Name} = Backup, skipped := Skipped, warnings := Warni
 verify(Names, Server, Context) ->
     Store = backup_site:store(Context),
     case job(zbackup:verify(Store, Names, #{record => true}), Server, Context) of
-        {ok, #{backups := Backups}} = Verified ->
+        {ok, #{backups := Backups, recorded := IsRecorded}} = Verified ->
+            IsRecorded orelse
+                ?LOG_WARNING(#{
+                    in => zotonic_mod_backup,
+                    text => <<"A proof is not kept in the list of backups: another job has their folder">>,
+                    result => ok,
+                    backup => Names
+                }),
             _ = [
                 ?LOG_ERROR(#{
                     in => zotonic_mod_backup,

@@ -227,3 +227,35 @@ fn what_all_may_write_to_is_moved_by_its_owner_and_not_by_root() {
     assert!(ran.stderr.contains("completed"), "{ran:#?}");
     assert!(site.path("media/later.jpg").exists());
 }
+
+/// The account of a site chooses what is in its backups. Where root puts that is not for its links to say.
+#[test]
+fn root_follows_a_link_of_an_account_only_to_what_is_that_accounts() {
+    let Some(site) = of_nobody() else {
+        return;
+    };
+    let name = site.backup();
+    let [media, disk] = ["media", "disk"].map(|name| site.path(name));
+    let link = |owner: u32, target: u32| {
+        sh(
+            "rm -rf \"$1\" \"$2\" \"$2.way\"; mkdir \"$2\"; ln -s \"$2\" \"$2.way\"; ln -s disk.way \"$1\"",
+            &[&media, &disk],
+        )
+        .good();
+        let way = site.path("disk.way");
+        std::os::unix::fs::lchown(&way, Some(owner), Some(owner)).unwrap();
+        std::os::unix::fs::lchown(&media, Some(0), Some(0)).unwrap();
+        std::os::unix::fs::chown(&disk, Some(target), Some(target)).unwrap();
+        site.run(&format!("restore {name} --yes --only files"))
+    };
+    link(NOBODY, 0).expect(
+        2,
+        &["disk.way", "symbolic link of another account", "chown -h"],
+    );
+    assert_eq!(fs::read_dir(&disk).unwrap().count(), 0);
+    for (owner, target) in [(0, 0), (0, NOBODY), (NOBODY, NOBODY)] {
+        link(owner, target).good();
+        let restored = disk.join("a.txt").metadata().unwrap();
+        assert_eq!(restored.uid(), target, "{owner}");
+    }
+}

@@ -71,7 +71,13 @@ fn a_restore_of_all_takes_the_place_of_one_that_nobody_can_settle() {
         .expect(4, &["damaged"]);
     is_kept("a damaged backup");
     fs::write(site.part(&name, "files"), good).unwrap();
-    site.run("backup").expect(0, &["not known"]);
+    // What is good is not replaced by what may be half of each.
+    let good = common::tree(&site.backups());
+    for words in ["backup", "backup --database-only", "backup --json"] {
+        site.run(words)
+            .expect(1, &["not known", "half restored", &name, "is good"]);
+        assert_same(&common::tree(&site.backups()), &good);
+    }
     is_kept("a backup");
 
     site.run(&format!(
@@ -80,9 +86,29 @@ fn a_restore_of_all_takes_the_place_of_one_that_nobody_can_settle() {
     .expect(0, &["takes its place", "site-lost"]);
     assert!(!staged.exists());
     story.is_tidy();
-    // The backup that was made meanwhile has the name.
-    assert_eq!(story.state().rows, before.rows);
+    assert_eq!(story.state().rows, story.before.rows);
     site.run("list").good().without(&["warning"]);
+    site.run("backup").good().without(&["warning"]);
+}
+
+/// A name without a good backup gets one that says what it is of.
+#[test]
+fn a_backup_of_a_site_that_may_be_half_restored_is_not_called_good() {
+    let server = Postgres::here();
+    let story = Story::new(&server, false);
+    let site = &story.site;
+    lost(site, &["database", "files"]);
+    // Also in the place of another one of that kind.
+    for _ in 0..2 {
+        let report = site.run("backup --json").good().json();
+        let warnings = report["warnings"].as_array().unwrap();
+        assert!(
+            warnings[0].as_str().unwrap().contains("not known"),
+            "{report:#}"
+        );
+        assert_eq!(report["backup"]["verified"]["ok"], json!(false));
+    }
+    site.run("list").expect(0, &["not known"]);
 }
 
 /// Wherever a restore is killed that takes the place of another one, either of them is there to be settled.

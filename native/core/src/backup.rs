@@ -69,7 +69,8 @@ pub struct Made {
 /// # Errors
 /// Any of [`Error`]. The backups that were there before are untouched then; unless it was decided
 /// already and the disk failed, which whoever opens the folder next finishes. `Unproven` when what was
-/// made is not what it should be.
+/// made is not what it should be; `HalfRestored` when a good backup would be replaced while nobody can tell
+/// what became of an interrupted restore.
 pub fn run(site: &Site, options: Options, monitor: &Monitor) -> Result<Report> {
     let began = Instant::now();
     let now = Timestamp::now();
@@ -96,9 +97,19 @@ pub fn run(site: &Site, options: Options, monitor: &Monitor) -> Result<Report> {
         Ok(settled) => (settled, None),
         Err(error @ Error::Cancelled) => return Err(error),
         // A night's backup does not wait for somebody who knows.
-        Err(error) => (None, Some(error.to_string())),
+        Err(error) => (None, Some(error)),
     };
     let (catalog, aside) = folder.catalog()?;
+    let unsettled = match unsettled {
+        // But nobody wants the site back as it may be now, half restored: what is good stays.
+        Some(error) if catalog.get(&name).is_some_and(|before| is_good(&before)) => {
+            return Err(Error::HalfRestored {
+                backup: name.to_string(),
+                source: Box::new(error),
+            });
+        }
+        unsettled => unsettled.map(|error| error.to_string()),
+    };
     monitor.check()?;
     let media_size = media.map(|media| measure(media, monitor)).transpose()?;
     room::check(&site.backup_dir, needed(site, &catalog, media_size))?;
@@ -320,6 +331,11 @@ fn proof(
         }
     }
     Ok(proof)
+}
+
+/// Whether there is anything in a backup, and no proof of it failed.
+fn is_good(entry: &Entry) -> bool {
+    entry.parts().next().is_some() && entry.verified.as_ref().is_none_or(|proof| proof.ok)
 }
 
 pub(crate) fn millis(duration: std::time::Duration) -> u64 {

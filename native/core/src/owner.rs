@@ -1,6 +1,7 @@
 //! Whom things belong to that root makes: a site that root has backed up or restored is still the site's.
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid};
+use crate::error::{Error, Result};
+use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Uid};
 use rustix::fs::{chownat, fchown, fstat, openat};
 use rustix::io::Errno;
 use rustix::process::geteuid;
@@ -50,8 +51,15 @@ impl Owner {
         user == geteuid() || self.0.is_some_and(|(owner, _)| owner == user)
     }
 
-    /// Gives what was just made. What somebody else has put in its place is not ours to give, and a file
-    /// with a second name may be any file.
+    /// Whether we are root, and work for somebody. Who else may write to what we have made could have us do
+    /// there what only we may; without that power we do nothing that they could not do where the mount lets
+    /// them.
+    pub(crate) fn is_given(self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Gives what was just made. What somebody else has put in its place is not ours to give: a file with a
+    /// second name may be any file, and a folder that is not empty, or not as ours are made, any folder.
     ///
     /// # Errors
     /// Those of the operating system, but for a file system that knows no owners.
@@ -61,7 +69,11 @@ impl Owner {
         };
         let stat = fstat(&made)?;
         let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-        if stat.st_uid != 0 || (!is_folder && stat.st_nlink != 1) {
+        let is_just_made = match is_folder {
+            true => stat.st_mode & 0o022 == 0 && is_empty(&made)?,
+            false => stat.st_nlink == 1,
+        };
+        if stat.st_uid != 0 || !is_just_made {
             return Ok(());
         }
         match fchown(made, Some(user), Some(group)) {
@@ -93,5 +105,91 @@ impl Owner {
             Err(Errno::PERM | Errno::INVAL | Errno::OPNOTSUPP) => Ok(()),
             done => done,
         }
+    }
+}
+
+/// Looks whether root may follow the symbolic links on the way to `path`: each is root's own, or leads to what
+/// belongs to the account that made it. That account could not write anywhere else, and root would for it.
+///
+/// # Errors
+/// `Usage` with the link.
+pub(crate) fn check_links(path: &Path) -> Result<()> {
+    /// The operating system follows so many.
+    const MOST: usize = 40;
+    if !geteuid().is_root() {
+        return Ok(());
+    }
+    let path = std::path::absolute(path).map_err(Error::io("cannot read", path))?;
+    // What is not there is made, by root for the owner of what it is made in.
+    let there = path.ancestors().find_map(|above| above.metadata().ok());
+    let owner = there.map_or(0, |there| there.uid());
+    let mut ways = vec![path.clone()];
+    for _ in 0..MOST {
+        let Some(way) = ways.pop() else {
+            return Ok(());
+        };
+        let mut above: Vec<&Path> = way.ancestors().collect();
+        above.reverse();
+        for here in above {
+            let Ok(stat) = here.symlink_metadata() else {
+                break;
+            };
+            if !stat.is_symlink() {
+                continue;
+            }
+            if stat.uid() != 0 && stat.uid() != owner {
+                return Err(Error::Usage(format!(
+                    "{} is a symbolic link of another account than the folder that it leads to: root does not \
+                     follow it. Do this as the account of the site, or give the link to root (chown -h)",
+                    here.display()
+                )));
+            }
+            let to = here.read_link().map_err(Error::io("cannot read", here))?;
+            ways.push(here.parent().unwrap_or(here).join(to));
+        }
+    }
+    Err(Error::Usage(format!(
+        "{} leads through too many symbolic links",
+        path.display()
+    )))
+}
+
+fn is_empty(folder: impl AsFd) -> rustix::io::Result<bool> {
+    for entry in Dir::read_from(folder)? {
+        let entry = entry?;
+        if entry.file_name() != c"." && entry.file_name() != c".." {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn only_what_was_just_made_is_given() {
+        if !geteuid().is_root() {
+            return; // nobody else can give anything away
+        }
+        let scratch = tempfile::tempdir().unwrap();
+        let owner = Owner::from_raw(65534, 65534);
+        let given = |name: &str, prepare: fn(&Path)| {
+            let path = scratch.path().join(name);
+            fs::create_dir(&path).unwrap();
+            prepare(&path);
+            owner.give(fs::File::open(&path).unwrap()).unwrap();
+            path.metadata().unwrap().uid() == 65534
+        };
+        assert!(given("made", |_| ()));
+        assert!(!given("full", |path| fs::write(path.join("x"), "root's").unwrap()));
+        assert!(!given("open", |path| {
+            use std::os::unix::fs::PermissionsExt;
+            fs::set_permissions(path, PermissionsExt::from_mode(0o1777)).unwrap();
+        }));
     }
 }

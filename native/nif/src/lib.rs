@@ -66,10 +66,13 @@ fn start_verify<'a>(
             }
             let drill = database.as_ref().filter(|_| drill);
             let all = verify::run(&folder, &wanted, password.as_ref(), drill, monitor)?;
-            if record {
-                verify::record(&folder, &all, Timestamp::now())?;
-            }
-            Ok(Done::Verified(all))
+            // What was found out is not lost because another job has the folder, as a restore has for long.
+            let recorded = match record.then(|| verify::record(&folder, &all, Timestamp::now())) {
+                None => None,
+                Some(Err(Error::InProgress { .. })) => Some(false),
+                Some(recorded) => Some(recorded.map(|()| true)?),
+            };
+            Ok(Done::Verified { all, recorded })
         })
     })
 }

@@ -25,7 +25,11 @@ use zbackup_core::verify::{Verified, VerifiedPart, is_proven};
 /// What a job has come to.
 pub(crate) enum Done {
     Backup(Box<Report>),
-    Verified(Vec<Verified>),
+    Verified {
+        all: Vec<Verified>,
+        /// Whether it was written into the list, where that was asked for.
+        recorded: Option<bool>,
+    },
     Restored(Box<restore::Report>),
     Settled(Option<Settled>),
     Pushed(Pushed),
@@ -91,9 +95,11 @@ impl Reply for Done {
     fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
         match self {
             Self::Backup(report) => report.reply(env),
-            Self::Verified(all) => {
-                let ok = is_proven(all);
-                map(env, &[("ok", ok.encode(env)), ("backups", all.reply(env))])
+            Self::Verified { all, recorded } => {
+                let ok = is_proven(all).encode(env);
+                let mut pairs = vec![("ok", ok), ("backups", all.reply(env))];
+                pairs.extend(recorded.map(|recorded| ("recorded", recorded.encode(env))));
+                map(env, &pairs)
             }
             Self::Pruned(pruned) => pruned.reply(env),
             Self::Restored(report) => report.reply(env),

@@ -190,6 +190,7 @@ impl BackupFolder {
         // Its time may be one that somebody else wrote: it makes nothing older than it is.
         let now = entry.timestamp.min(Timestamp::now().as_second());
         let has_files = entry.files.is_some();
+        let is_good = entry.verified.as_ref().is_none_or(|proof| proof.ok);
         let mut aside = Vec::new();
         if catalog.entries().0.is_empty() {
             for file in staged.iter().flat_map(|file| [file.clone(), file.twin()]) {
@@ -198,7 +199,8 @@ impl BackupFolder {
         }
         catalog.set(entry)?;
         let mut remove = Vec::new();
-        if retention::is_in_order(&catalog, &name, now) {
+        // Nothing old goes for what nobody wants back.
+        if is_good && retention::is_in_order(&catalog, &name, now) {
             remove.extend(retention::expire(&mut catalog, &name, now));
             remove.extend(retention::orphans(&self.path, &name, has_files, now));
         }
