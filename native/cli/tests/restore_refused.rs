@@ -257,7 +257,11 @@ fn a_superuser_restores_for_the_site_and_only_what_is_proven() {
         story.site.set_database(&settings);
         story.disaster();
         let lost = story.state();
+        let changed = || story.site.path("").metadata().unwrap().modified().unwrap();
+        let before = changed();
         let ran = story.site.run(&format!("restore {name} --yes"));
+        // What is unpacked goes there: not before the server was asked.
+        assert_eq!(changed() != before, is_encrypted);
         if is_encrypted {
             ran.good();
             // As the site's own role.

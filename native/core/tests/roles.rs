@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::postgres::{load_as_admin, loads_of, role, settings_of, site};
+use common::postgres::{load_as_admin, loads_of, role, settings_of, site, with};
 use zbackup_core::database::{Purpose, Trust};
 
 /// Policies that hold for the owner of a table too hide no row from the count.
@@ -64,13 +64,9 @@ fn a_member_that_cannot_act_as_the_owner_restores_as_itself() {
 #[test]
 fn security_labels_that_are_left_out_are_told() {
     let (db, dump) = site();
-    let end = dump
-        .rfind("--\n-- PostgreSQL database dump complete")
-        .unwrap();
-    let (start, end) = dump.split_at(end);
     let label =
         "SECURITY LABEL FOR \"selinux\" ON TABLE \"site\".\"rsc\" IS 'system_u:object_r:x_t:s0';\n";
-    let loaded = load_as_admin(&db, "site", &format!("{start}{label}{label}\n{end}")).unwrap();
+    let loaded = load_as_admin(&db, "site", &with(&dump, &label.repeat(2))).unwrap();
     assert_eq!(loaded.warnings.len(), 1, "{:?}", loaded.warnings);
     let told = ["security labels are not restored", "has 2"];
     assert!(

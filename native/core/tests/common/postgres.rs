@@ -274,3 +274,32 @@ pub(crate) fn load_as_admin(db: &Db, schema: &str, dump: &str) -> Result<Loaded>
     let database = db.settings_of_admin(schema);
     loads_of(&database, dump, Trust::Authenticated, Purpose::Replace)
 }
+
+/// What is in a site after its backup was made.
+pub(crate) fn change_site(db: &Db, schema: &str) {
+    let name = format!("\"{}\"", schema.replace('"', "\"\""));
+    db.sql(&format!(
+        "SET search_path TO {name}; DELETE FROM edge WHERE id % 2 = 0; ALTER TABLE rsc ADD later int DEFAULT 7;
+         INSERT INTO rsc (mood) VALUES ('so'); CREATE TABLE later AS SELECT 1 AS x; DROP FUNCTION std"
+    ));
+}
+
+/// A site in the schema `site` that has changed since its dump.
+pub(crate) fn changed_site() -> (Db, String) {
+    let db = Db::new();
+    make_site(&db, "site");
+    let dump = db.dump("site");
+    change_site(&db, "site");
+    (db, dump)
+}
+
+pub(crate) fn end(dump: &str) -> usize {
+    dump.rfind("--\n-- PostgreSQL database dump complete")
+        .unwrap()
+}
+
+/// More statements before the end of a dump.
+pub(crate) fn with(dump: &str, more: &str) -> String {
+    let (start, end) = dump.split_at(end(dump));
+    format!("{start}{more}\n{end}")
+}
