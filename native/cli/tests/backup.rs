@@ -1,12 +1,12 @@
-//! What a backup is made of, what becomes of the one before it, and what others wrote into the list.
+//! What a backup is made of, and what becomes of the one before it.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
 
 use common::{
-    DUMP, Noon, PASSWORD, SOON, Site, ZBACKUP, busy, mode, now, seal_z1, set_mode, sh, sha256,
-    tar_content, tar_names, tree, until, write, zbackup,
+    DUMP, Noon, SOON, Site, ZBACKUP, busy, mode, now, set_mode, sh, sha256, tar_content, tar_names,
+    tree, until, write, zbackup,
 };
 use serde_json::{Value, json};
 use std::fs;

@@ -4,14 +4,10 @@
 
 mod common;
 
-use common::{
-    DUMP, Noon, PASSWORD, SOON, Site, ZBACKUP, busy, mode, now, seal_z1, set_mode, sh, sha256,
-    tar_content, tar_names, tree, until, write, zbackup,
-};
+use common::{DUMP, Noon, PASSWORD, Site, mode, seal_z1, sh, sha256, tree, write, zbackup};
 use serde_json::{Value, json};
 use std::fs;
-use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Backups that were copied to a new machine without their list are not for its first backup to remove.
 #[test]

@@ -5,11 +5,8 @@
 mod common;
 
 use common::postgres::{Postgres, toml};
-use common::{DUMP, PATIENCE, Running, SOON, Site, is_alive, noise, run, sh, tree, until, write};
-use std::fs;
+use common::{DUMP, PATIENCE, Running, Site, noise, sh, tree, write};
 use std::path::Path;
-use std::process::Command;
-use std::time::Instant;
 
 /// Rows that are easily spoiled on their way: quotes, tabs, line breaks, backslashes, bytes, NULL and
 /// the empty text, JSON, arrays, what a COPY block or a dump ends with.

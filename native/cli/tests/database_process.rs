@@ -4,8 +4,8 @@
 
 mod common;
 
-use common::postgres::{Postgres, toml};
-use common::{DUMP, PATIENCE, Running, SOON, Site, is_alive, noise, run, sh, tree, until, write};
+use common::postgres::toml;
+use common::{DUMP, Running, SOON, Site, is_alive, run, tree, until};
 use std::fs;
 use std::path::Path;
 use std::process::Command;

@@ -5,8 +5,7 @@
 mod common;
 
 use common::account::{as_nobody, to_nobody};
-use common::postgres::Postgres;
-use common::{Running, SOON, Site, ZBACKUP, is_root, sh, until, write, write_script};
+use common::{Running, SOON, Site, ZBACKUP, is_root, sh, until, write};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -84,28 +83,12 @@ fn what_root_restores_is_its_owners_and_its_owner_can_go_on() {
     is_nobodys(&site, "a restore");
 
     // A restore that is killed while the database is loaded, with all files staged.
-    let server = Postgres::here();
-    let database = server.database();
-    database.sql("CREATE SCHEMA s");
-    let [there, before] = ["there", "before"].map(|name| site.path(name));
-    let psql = site.path("psql");
-    // The first one looks whether it can be loaded.
-    write_script(
-        &psql,
-        &format!(
-            "#!/bin/sh\n[ -e '{before}' ] || {{ echo >'{before}'; exec psql \"$@\"; }}\necho >'{there}'; exec sleep 1000\n",
-            before = before.display(),
-            there = there.display()
-        ),
-    );
-    site.set_database(&format!("{}psql = {psql:?}\n", database.settings("s")));
+    let there = site.load_for_ever();
     to_nobody(&site);
     site.backup();
     let running = Running::start(&mut site.zbackup(&format!("restore {name} --yes")));
     until("it loads", || there.exists());
-    for mark in [&there, &before] {
-        fs::remove_file(mark).unwrap();
-    }
+    fs::remove_file(&there).unwrap();
     assert!(site.backups().join(".restore.json").exists());
     let staged = fs::read_dir(site.path("")).unwrap().filter(|entry| {
         let name = entry.as_ref().unwrap().file_name();

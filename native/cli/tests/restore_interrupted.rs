@@ -6,7 +6,7 @@ mod common;
 
 use common::postgres::Postgres;
 use common::story::{Story, holds};
-use common::{Running, SOON, Site, ZBACKUP, assert_same, tree, until, write, write_script};
+use common::{Running, SOON, Site, ZBACKUP, assert_same, tree, until, write};
 use serde_json::json;
 use std::fs;
 use std::path::PathBuf;
@@ -240,15 +240,7 @@ fn a_restore_that_the_server_still_works_on_is_waited_for_and_not_replaced() {
 /// A site with a backup, and a restore of it that is under way.
 fn restoring() -> (Site, Running) {
     let mut site = Site::new();
-    let dump = "--\n-- PostgreSQL database dump\n--\n\nCREATE SCHEMA s;\n\n\
-                --\n-- PostgreSQL database dump complete\n--\n\n";
-    site.fake_dump(&format!("cat <<'EOF'\n{dump}EOF"));
-    let there = site.path("there");
-    let psql = site.path("psql");
-    write_script(
-        &psql,
-        &format!("#!/bin/sh\necho >'{}'; exec sleep 1000\n", there.display()),
-    );
+    let there = site.load_for_ever();
     let name = site.backup();
     let running = Running::start(&mut site.zbackup(&format!("restore {name} --yes")));
     until("it restores", || there.exists());

@@ -8,13 +8,10 @@ use common::Scratch;
 use common::postgres::{
     BODY, Db, change_site, changed_site as site, end, has, loads, make_site, script, with,
 };
-use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use zbackup_core::database::{Fate, Purpose, TransactionId, Trust, fate, load};
-use zbackup_core::error::{Error, ErrorKind};
-use zbackup_core::progress::{Cancel, Monitor, NoProgress};
-use zbackup_core::site::Database;
+use zbackup_core::database::Purpose;
+use zbackup_core::error::ErrorKind;
 
 fn line_of(dump: &str, text: &str) -> usize {
     let at = dump.find(text).unwrap();

@@ -5,9 +5,8 @@
 mod common;
 
 use common::Scratch;
-use common::postgres::{BODY, Db, changed_site as site, has, loads, make_site, script, with};
+use common::postgres::{Db, changed_site as site, has, loads, script, with};
 use std::io::{self, Read};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use zbackup_core::database::{Fate, Purpose, TransactionId, Trust, fate, load};
 use zbackup_core::error::{Error, ErrorKind};

@@ -425,6 +425,24 @@ impl Site {
         ));
     }
 
+    /// A database whose restore is there to be seen: when it has looked whether the server takes the dump, and
+    /// begins to load, it waits for ever. The file is there from then on.
+    pub(crate) fn load_for_ever(&mut self) -> PathBuf {
+        let server = postgres::Postgres::here();
+        let database = server.database();
+        database.sql("CREATE SCHEMA s");
+        let [psql, there] = ["psql", "there"].map(|name| self.path(name));
+        let script = "#!/bin/sh\n\
+                      if [ -e '@.first' ]; then rm '@.first'; echo >'@'; exec sleep 1000; fi\n\
+                      echo >'@.first'; exec psql \"$@\"\n";
+        write_script(
+            &psql,
+            &script.replace("'@", &format!("'{}", there.display())),
+        );
+        self.set_database(&format!("{}psql = {psql:?}\n", database.settings("s")));
+        there
+    }
+
     pub(crate) fn encrypt(&mut self, is_encrypted: bool) {
         self.encryption = if is_encrypted {
             "password_file = \"password\"\n".into()
