@@ -254,14 +254,16 @@ fn an_upload_whose_beginning_is_told_twice_is_there_once() {
     store.is_copy_of(&site);
 }
 
+const FORGOTTEN: &str = "HTTP/1.1 404 Not Found\r\nContent-Length: 42\r\nConnection: close\r\n\r\n\
+                         <Error><Code>NoSuchUpload</Code></Error>\r\n";
+
 #[test]
 fn a_store_that_never_knows_an_upload_is_given_up() {
     let (store, proxy, site) = behind("");
     site.backup();
     proxy.set(Fault::Refuse {
         words: "partNumber",
-        answer: "HTTP/1.1 404 Not Found\r\nContent-Length: 42\r\nConnection: close\r\n\r\n\
-                 <Error><Code>NoSuchUpload</Code></Error>\r\n",
+        answer: FORGOTTEN,
         times: u32::MAX,
     });
     let ran = Running::start(&mut site.zbackup("push")).wait(PATIENCE);
@@ -307,6 +309,21 @@ fn a_part_that_was_sent_of_a_damaged_file_is_sent_again() {
     fs::write(&file, good).unwrap();
     proxy.set(Fault::None);
     site.run("push").good();
+    store.is_copy_of(&site);
+}
+
+/// The thread that reads for the upload that the store forgot is still at it when the next begins.
+#[test]
+fn a_file_whose_upload_the_store_forgets_is_sent_again_from_its_beginning() {
+    let (store, proxy, site) = behind("");
+    site.backup();
+    proxy.set(Fault::Refuse {
+        words: "partNumber=",
+        answer: FORGOTTEN,
+        times: 1,
+    });
+    site.run("push").good();
+    assert!(matches!(proxy.fault(), Fault::Refuse { times: 0, .. }));
     store.is_copy_of(&site);
 }
 
