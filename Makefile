@@ -31,6 +31,8 @@ torture: setup ## kill backups and restores many times more than make test does
 bench: ## how fast this is beside other programs, as a table (BENCH_SIZES="small large")
 	@scripts/setup bench
 	cargo build --release --package zbackup
+	scripts/build-nif
+	rebar3 as test compile
 	scripts/with-postgres bench/run $(BENCH_SIZES)
 
 check: setup shellcheck ## formatting, lints, types, cross references, shell scripts

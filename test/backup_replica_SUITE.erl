@@ -40,13 +40,15 @@ end_per_testcase(_Name, Config) ->
 failover(Config) ->
     [One, Two] = ?config(databases, Config),
     Store = store(Config),
+    [SetUp, List, List, Download, Take, Restart, ComeBack] = commands("A replica, and a failover"),
     %% The primary, and a new machine beside it.
     A = site("a", One, "production", "primary", Config, Store),
-    B = site("b", Two, "backup", "empty", Config, Store),
+    B = site("b", Two, "production", "empty", Config, Store),
     #{dir := DirA} = A,
     #{dir := DirB} = B,
     NodeA = site_node:start(A),
     backup(NodeA),
+    follow(SetUp, none, DirB),
     NodeB = site_node:start(B),
     restarted(1, NodeB),
     ?assertEqual("primary", rows(Two)),
@@ -70,13 +72,12 @@ failover(Config) ->
     _ = psql(One, "insert into site.rsc values ('more')"),
     test_site:write(filename:join(DirA, "archive/2026/new.jpg"), <<"new">>),
     backup(NodeA),
-    download(NodeB),
+    follow(Download, NodeB, DirB),
     restarted(2, NodeB),
     ?assertEqual("more primary", rows(Two)),
     ?assertEqual(<<"new">>, file(DirB, "archive/2026/new.jpg")),
     looked(NodeB),
-    [#{name := <<"(replica)">>} = Shown | [_ | _]] =
-        on(NodeB, mod_backup, observe_backup_list, [backup_list]),
+    [#{name := <<"(replica)">>} = Shown | [_ | _]] = follow(List, NodeB, DirB),
     ?assertMatch(#{restored := <<"testsite-", _/binary>>, restored_at := {_, _}, timestamp := {_, _},
                    behind := <<"0 min">>, looked_at := {_, _}}, Shown),
     ?assertNot(maps:is_key(problem, Shown)),
@@ -85,8 +86,8 @@ failover(Config) ->
 
     %% The primary dies. What it wrote since its last backup is lost.
     site_node:stop(NodeA),
-    ok = file:delete(filename:join(DirB, "site/priv/BACKUP")),
-    ok = call(NodeB, site_node, restart, []),
+    ok = follow(Take, NodeB, DirB),
+    ok = follow(Restart, NodeB, DirB),
     ?assertEqual(production, call(NodeB, host, get, [environment, none])),
     _ = psql(Two, "insert into site.rsc values ('after')"),
     test_site:write(filename:join(DirB, "archive/after.jpg"), <<"after">>),
@@ -94,7 +95,7 @@ failover(Config) ->
     backup(NodeB),
 
     %% It comes back, as the replica.
-    test_site:write(filename:join(DirA, "site/priv/BACKUP"), <<>>),
+    follow(ComeBack, none, DirA),
     NodeA2 = site_node:start(A),
     restarted(1, NodeA2),
     ?assertEqual("after more primary", rows(One)),
@@ -260,6 +261,28 @@ backup(Node) ->
         Listed =/= [] andalso lists:all(fun(Backup) -> maps:get(is_filestore_uploaded, Backup, false) end, Listed)
     end),
     ?assertEqual([], on(Node, mod_backup, failures, [])).
+
+%% The commands of a section of the runbook, without what is remarked beside them.
+commands(Title) ->
+    {ok, Text} = file:read_file(filename:join(backup_template_tests:priv_dir(), "../docs/operations.md")),
+    [_, Rest] = binary:split(Text, iolist_to_binary(["\n## ", Title, "\n"])),
+    [Section | _] = binary:split(Rest, <<"\n## ">>),
+    [
+        string:trim(hd(string:split(Line, "  #")))
+     || <<"    ", Line/binary>> <- binary:split(Section, <<"\n">>, [global])
+    ].
+
+%% Does one of them to the site of a node, in this folder.
+follow(<<"touch SITE/priv/BACKUP">>, _, Dir) ->
+    test_site:write(filename:join(Dir, "site/priv/BACKUP"), <<>>);
+follow(<<"rm SITE/priv/BACKUP">>, _, Dir) ->
+    file:delete(filename:join(Dir, "site/priv/BACKUP"));
+follow(<<"bin/zotonic backup SITE list">>, Node, _) ->
+    on(Node, mod_backup, observe_backup_list, [backup_list]);
+follow(<<"bin/zotonic backup SITE download">>, Node, _) ->
+    download(Node);
+follow(<<"bin/zotonic restartsite SITE">>, Node, _) ->
+    call(Node, site_node, restart, []).
 
 %% As `bin/zotonic backup SITE download'. It may just be looking by itself.
 download(Node) ->

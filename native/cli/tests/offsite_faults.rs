@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::proxy::{BIG, Fault, behind};
+use common::proxy::{BIG, Fault, Proxy, behind};
 use common::{PATIENCE, Running, SOON, Site, noise, tree, until, write};
 use std::fs;
 use std::time::Duration;
@@ -254,14 +254,16 @@ fn an_upload_whose_beginning_is_told_twice_is_there_once() {
     store.is_copy_of(&site);
 }
 
+const FORGOTTEN: &str = "HTTP/1.1 404 Not Found\r\nContent-Length: 42\r\nConnection: close\r\n\r\n\
+                         <Error><Code>NoSuchUpload</Code></Error>\r\n";
+
 #[test]
 fn a_store_that_never_knows_an_upload_is_given_up() {
     let (store, proxy, site) = behind("");
     site.backup();
     proxy.set(Fault::Refuse {
         words: "partNumber",
-        answer: "HTTP/1.1 404 Not Found\r\nContent-Length: 42\r\nConnection: close\r\n\r\n\
-                 <Error><Code>NoSuchUpload</Code></Error>\r\n",
+        answer: FORGOTTEN,
         times: u32::MAX,
     });
     let ran = Running::start(&mut site.zbackup("push")).wait(PATIENCE);
@@ -289,6 +291,27 @@ fn a_file_that_says_of_itself_that_it_is_right_is_read_back() {
 #[test]
 fn a_part_that_was_sent_of_a_damaged_file_is_sent_again() {
     let (store, proxy, site) = behind("");
+    push_of_a_damaged_file_is_killed(&proxy, &site);
+    site.run("push").good();
+    store.is_copy_of(&site);
+}
+
+#[test]
+fn an_upload_that_the_store_forgets_begins_again() {
+    let (store, proxy, site) = behind("");
+    push_of_a_damaged_file_is_killed(&proxy, &site);
+    proxy.set(Fault::Refuse {
+        words: "partNumber",
+        answer: FORGOTTEN,
+        times: 1,
+    });
+    site.run("push").good();
+    assert!(matches!(proxy.fault(), Fault::Refuse { times: 0, .. }));
+    store.is_copy_of(&site);
+}
+
+/// After it has sent most of the file, of which the first part was damaged meanwhile.
+fn push_of_a_damaged_file_is_killed(proxy: &Proxy, site: &Site) {
     let name = site.backup();
     let file = site.part(&name, "files");
     let good = fs::read(&file).unwrap();
@@ -299,15 +322,13 @@ fn a_part_that_was_sent_of_a_damaged_file_is_sent_again() {
     let running = Running::start(&mut site.zbackup("push"));
     let of_first = |line: &str| line.contains("\"number\":0") && line.contains("proven");
     until("the first part of it has arrived", || {
-        let journal = journal(&site);
+        let journal = journal(site);
         journal.contains(".tar.gz\"") && journal.lines().filter(|line| of_first(line)).count() > 1
     });
     running.signal("KILL");
     running.wait(SOON);
     fs::write(&file, good).unwrap();
     proxy.set(Fault::None);
-    site.run("push").good();
-    store.is_copy_of(&site);
 }
 
 #[test]
