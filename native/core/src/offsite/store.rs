@@ -9,6 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::hash::Sha256Hash;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
+use jiff::Timestamp;
 use md5::{Digest, Md5};
 use object_store::aws::{AmazonS3, AmazonS3Builder, AwsAuthorizer, Checksum, S3ConditionalPut};
 use object_store::client::{HttpConnector, HttpRequestBody};
@@ -29,8 +30,8 @@ const FIRST_PATIENCE: Duration = Duration::from_secs(15);
 const MOST_READS: u32 = 4;
 /// The longest list that is read, in bytes, and the most entries that one has. A backup takes some hundred
 /// bytes of it; what is read takes many times its length in memory.
-const LONGEST_LIST: u64 = 2 << 20;
-const MOST_ENTRIES: usize = 1000;
+pub(super) const LONGEST_LIST: u64 = 2 << 20;
+pub(super) const MOST_ENTRIES: usize = 1000;
 /// What comes slower than this is given up, in bytes a second.
 const SLOWEST: u64 = 16 << 10;
 
@@ -55,6 +56,15 @@ pub(super) struct Head {
     pub(super) sha256: Option<Sha256Hash>,
     /// When it was written, in seconds since 1970.
     pub(super) written: i64,
+}
+
+/// An upload that is not completed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Upload {
+    /// What the store calls it.
+    pub(super) id: String,
+    /// When it was begun, in seconds since 1970; where the store says so.
+    pub(super) begun: Option<i64>,
 }
 
 /// The list of a store, and what it must still be when it is replaced.
@@ -423,8 +433,8 @@ impl Store {
         }
     }
 
-    /// What the store calls the uploads of a file that are not completed.
-    pub(super) async fn uploads(&self, name: &str) -> Result<Vec<String>> {
+    /// The uploads of a file that are not completed.
+    pub(super) async fn uploads(&self, name: &str) -> Result<Vec<Upload>> {
         let doing = "cannot list the uploads in";
         let key = self.location.key(name)?;
         let found = self.query_uploads(key.as_ref()).await;
@@ -502,15 +512,22 @@ fn is_md5(e_tag: &str, text: &[u8]) -> bool {
         .eq_ignore_ascii_case(&hex::encode(Md5::digest(text)))
 }
 
-/// What the uploads of a key are called, when this is the list of all.
-fn uploads_of(xml: &str, key: &str) -> Option<Vec<String>> {
+/// The uploads of a key, when this is the list of all.
+fn uploads_of(xml: &str, key: &str) -> Option<Vec<Upload>> {
     let (_, list) = xml.split_once("<ListMultipartUploadsResult")?;
     if tagged(list, "IsTruncated").is_some_and(|text| text.trim() == "true") {
         return None;
     }
     let uploads = list.split("<Upload>").skip(1);
     let of_key = uploads.filter(|upload| tagged(upload, "Key").as_deref() == Some(key));
-    of_key.map(|upload| tagged(upload, "UploadId")).collect()
+    let read = |upload: &str| {
+        let at = tagged(upload, "Initiated").and_then(|at| at.trim().parse::<Timestamp>().ok());
+        Some(Upload {
+            id: tagged(upload, "UploadId")?,
+            begun: at.map(Timestamp::as_second).filter(|at| *at > 0),
+        })
+    };
+    of_key.map(read).collect()
 }
 
 /// The text of an element, as it is meant.
@@ -569,7 +586,10 @@ mod tests {
         let id = "a&b".repeat(200);
         let upload = |key: &str| {
             let id = id.replace('&', "&amp;");
-            format!("<Upload><Key>{key}</Key><UploadId>{id}</UploadId></Upload>")
+            format!(
+                "<Upload><Key>{key}</Key><Initiated>2026-11-28T12:00:00.123Z</Initiated>\
+                 <UploadId>{id}</UploadId></Upload>"
+            )
         };
         let long = "k".repeat(400);
         for (text, key) in [
@@ -577,10 +597,19 @@ mod tests {
             (long.as_str(), long.as_str()),
         ] {
             let xml = list(&(upload("other") + &upload(text)));
-            assert_eq!(uploads_of(&xml, key), Some(vec![id.clone()]));
+            let upload = Upload {
+                id: id.clone(),
+                begun: Some(1_795_867_200),
+            };
+            assert_eq!(uploads_of(&xml, key), Some(vec![upload]));
         }
         assert_eq!(uploads_of(&list(&upload("ab.enc")), "ab"), Some(vec![]));
         assert_eq!(uploads_of(&list(""), "ab"), Some(vec![]));
+        // One that does not say when.
+        let silent = list("<Upload><Key>ab</Key><UploadId>1</UploadId></Upload>");
+        let begun =
+            uploads_of(&silent, "ab").map(|all| all.into_iter().map(|one| one.begun).collect());
+        assert_eq!(begun, Some(vec![None]));
         let part = list(&format!("<IsTruncated>true</IsTruncated>{}", upload("ab")));
         assert_eq!(uploads_of(&part, "ab"), None);
         assert_eq!(uploads_of("<html>welcome</html>", "ab"), None);
