@@ -182,12 +182,19 @@ hostile_list(Config) ->
     ok = host:set(requests, []),
     {ok, #{pulled := [], newest := undefined, problems := Problems}} = pull(Other),
     ?assertMatch([_, _, _], Problems),
-    ?assertEqual([{download, <<"backup/backup.json">>}], host:get(requests, [])).
+    ?assertEqual([{download, <<"backup/backup.json">>}], host:get(requests, [])),
+    %% Far more than a site can have.
+    Many = [["\"a", integer_to_list(Nr), "\":{}"] || Nr <- lists:seq(1, 1001)],
+    test_site:write(filename:join(?config(store, Config), "backup.json"), ["{", lists:join(",", Many), "}"]),
+    {error, damaged, Message} = pull(Other),
+    ?assertNotEqual(nomatch, string:find(Message, "far too long")).
 
 %% One that would fill the disk.
 longer_file(Config) ->
     {Context, Other} = {?config(context, Config), ?config(other, Config)},
-    #{files := #{file := File}} = backup(Context),
+    #{name := Good} = backup(#{day => {2026, 11, 20}}, Context),
+    timer:sleep(1100),
+    #{name := Bad, files := #{file := File}} = backup(#{day => {2026, 11, 21}}, Context),
     {ok, _} = push(Context),
     Store = store(?config(store, Config)),
     Remote = <<"backup/", File/binary>>,
@@ -200,11 +207,13 @@ longer_file(Config) ->
         (Request, On) ->
             Store(Request, On)
     end),
-    {error, damaged, Message} = pull(Other),
+    %% What is wrong with one does not keep the others from coming.
+    {ok, #{problems := [#{name := Bad, kind := damaged, reason := Message}], pulled := [#{name := Good}],
+           newest := #{name := Good}}} = pull(Other),
     ?assertNotEqual(nomatch, string:find(Message, "more comes")),
     Pid = receive {endless, P} -> P end,
     test_site:until(fun() -> not is_process_alive(Pid) end),
-    ?assertEqual(#{}, files(backup_site:dir(Other))),
+    ?assertEqual([], [Name || Name <- maps:keys(files(backup_site:dir(Other))), string:find(Name, Bad) =/= nomatch]),
     %% The list as well.
     host:set(observer, fun(#filestore_request{local = Path}, _) ->
         {ok, Fd} = file:open(Path, [write, raw]),

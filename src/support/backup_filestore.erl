@@ -10,7 +10,7 @@
 -define(STORE, <<"the file store">>).
 -define(LIST, <<"backup.json">>).
 %% The longest list, and the longest file of which the list does not say how long it is, in bytes.
--define(LONGEST_LIST, 16 * 1024 * 1024).
+-define(LONGEST_LIST, 2 * 1024 * 1024).
 -define(LONGEST_FILE, 64 * 1024 * 1024 * 1024).
 %% How often it is looked how long a file has become, in milliseconds.
 -define(LOOK, 200).
@@ -156,6 +156,11 @@ fetch([#{name := Name, files := Files} | Loads], Total, Done, Pulled, Options, R
                 {error, _, _} = Error ->
                     Error
             end;
+        {error, Kind, Reason} when Kind =:= damaged; Kind =:= permission ->
+            %% An error that is about one backup is none of the others.
+            #{problems := Problems} = Pulled,
+            Problem = #{name => Name, kind => Kind, reason => Reason},
+            fetch(Loads, Total, Done, Pulled#{problems := Problems ++ [Problem]}, Options, Relay, Server, Context);
         {error, _, _} = Error ->
             Error
     end.

@@ -4,9 +4,11 @@
 
 use super::pull::Pull;
 use super::push::{is_newer, superseded};
-use super::store::{Head, List};
+use super::store::{Head, LONGEST_LIST, List, MOST_ENTRIES};
 use super::{Known, Problem, PullOptions, Pulled, Runtime, Source, is_same, known};
-use crate::catalog::{BackupFolder, BackupName, Catalog, Entry, FILE_NAME, StoredPart};
+use crate::catalog::{
+    BackupFolder, BackupName, Catalog, Entry, FILE_NAME, StoredPart, count_entries,
+};
 use crate::durable::{open_file, write_synced};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hash::Sha256Hash;
@@ -17,9 +19,6 @@ use sha2::{Digest, Sha256};
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-
-/// The longest list that is read, in bytes.
-const LONGEST_LIST: u64 = 16 << 20;
 
 /// Files of a backup to be carried.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -237,11 +236,17 @@ pub(super) fn read_list(relay: &Path) -> Result<List> {
     let path = relay.join(FILE_NAME);
     let mut text = Vec::new();
     match open_file(&path).and_then(|file| file.take(LONGEST_LIST + 1).read_to_end(&mut text)) {
-        Ok(_) if text.len() as u64 > LONGEST_LIST => Err(Error::Offsite {
-            kind: ErrorKind::Damaged,
-            message: "the list of backups in the file store is far too long to be one; look who writes there"
-                .into(),
-        }),
+        Ok(_)
+            if text.len() as u64 > LONGEST_LIST
+                || count_entries(&text).is_some_and(|count| count > MOST_ENTRIES) =>
+        {
+            Err(Error::Offsite {
+                kind: ErrorKind::Damaged,
+                message: "the list of backups in the file store is far too long to be one; look who writes \
+                          there"
+                    .into(),
+            })
+        }
         Ok(_) => Ok(List::of(text.into())),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(List::none()),
         Err(error) => Err(Error::io("cannot read", &path)(error)),
