@@ -487,6 +487,7 @@ impl Reply for LastRestore {
             name,
             timestamp,
             at,
+            database,
         } = self;
         map(
             env,
@@ -494,6 +495,7 @@ impl Reply for LastRestore {
                 ("name", name.encode(env)),
                 ("timestamp", timestamp.encode(env)),
                 ("at", at.encode(env)),
+                ("database", plain(env, database.as_ref())),
             ],
         )
     }
