@@ -25,6 +25,7 @@ mod source;
 mod store;
 mod transport;
 mod upload;
+mod uploads;
 
 pub use location::Offsite;
 pub use pull::{Newest, PullOptions, Pulled, PulledBackup, pull};
