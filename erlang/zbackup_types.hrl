@@ -297,12 +297,14 @@
     %% A backup was fetched. Its result is a pulled().
     | #{step := take, relay := text(), name => text(), require_encrypted => boolean()}.
 
-%% Newest first. What is no list and in the place of it is to be kept under the name `aside'.
+%% Newest first. What is no list and in the place of it is to be kept under the name `aside'. A file of which the
+%% list does not say how long it is should not be longer than the `room' for it, in bytes.
 -type plan() :: #{
     loads := [load()],
     already := [unicode:unicode_binary()],
     problems := [problem()],
-    aside := unicode:unicode_binary() | undefined
+    aside := unicode:unicode_binary() | undefined,
+    room := non_neg_integer() | undefined
 }.
 
 -type load() :: #{name := unicode:unicode_binary(), timestamp := integer(), files := [stored_part()]}.

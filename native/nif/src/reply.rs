@@ -449,6 +449,7 @@ impl Reply for Plan {
             already,
             problems,
             aside,
+            room,
         } = self;
         let already: Vec<&str> = already.iter().map(BackupName::as_str).collect();
         map(
@@ -458,6 +459,7 @@ impl Reply for Plan {
                 ("already", already.encode(env)),
                 ("problems", problems.reply(env)),
                 ("aside", plain(env, aside.as_deref())),
+                ("room", plain(env, *room)),
             ],
         )
     }

@@ -13,6 +13,7 @@ use crate::durable::{open_file, write_synced};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hash::Sha256Hash;
 use crate::progress::{Monitor, Phase};
+use crate::room;
 use crate::stream::seems;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -42,6 +43,8 @@ pub struct Plan {
     pub problems: Vec<Problem>,
     /// The name under which to keep what is in the place of the list and is none.
     pub aside: Option<String>,
+    /// The longest file that there is room for, in bytes: not each list says how long one is.
+    pub room: Option<u64>,
 }
 
 /// What of a folder is to be uploaded to a store with the list that is in the relay. What is there already is
@@ -67,6 +70,7 @@ pub fn offer(folder: &Path, relay: &Path, monitor: &Monitor) -> Result<Plan> {
             let hash = hex::encode(Sha256::digest(text));
             format!("{FILE_NAME}.damaged-{}", &hash[..8])
         }),
+        room: None,
     };
     monitor.begin(Phase::Upload, None)?;
     let mut marks = Vec::new();
@@ -193,6 +197,7 @@ pub fn wanted(
     entries.retain(|entry| options.is_own(&entry.name));
     pull.refuse(&refused);
     let mut loads = Vec::new();
+    let mut needed: u64 = 0;
     for entry in pull.sort(entries, &list.catalog)? {
         let mut files = Vec::new();
         for (_, stored) in entry.parts() {
@@ -200,6 +205,17 @@ pub fn wanted(
                 files.push(stored.clone());
             }
         }
+        let sizes = files.iter().filter_map(|stored| stored.size);
+        let with_it = sizes.fold(needed, u64::saturating_add);
+        if let Err(error) = room::check_with_reserve(folder, with_it) {
+            pull.pulled.problems.push(Problem {
+                name: entry.name.to_string(),
+                kind: error.kind(),
+                reason: error.to_string(),
+            });
+            continue;
+        }
+        needed = with_it;
         loads.push(Load {
             name: entry.name,
             timestamp: entry.timestamp,
@@ -211,6 +227,7 @@ pub fn wanted(
         already: pull.pulled.already,
         problems: pull.pulled.problems,
         aside: None,
+        room: room::left(folder),
     })
 }
 
