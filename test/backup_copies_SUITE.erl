@@ -261,6 +261,8 @@ replica_without_a_store(Config) ->
 store_that_comes_later(Config) ->
     Context = ?config(context, Config),
     backup(Context),
+    %% Until the round is over that comes after a backup.
+    timer:sleep(1500),
     idle(Context),
     %% As from another place: that it is in a store says nothing of this one.
     [#{name := Name, timestamp := At}] = element(2, maps:find(backups, element(2, zbackup:list(backup_site:store(Context))))),
