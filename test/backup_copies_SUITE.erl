@@ -8,7 +8,8 @@
 
 -export([all/0, suite/0, init_per_suite/1, end_per_suite/1, init_per_testcase/2, end_per_testcase/2]).
 -export([after_each_backup/1, of_mod_filestore/1, two_stores/1, trouble_touches_nothing/1, no_backup_waits/1,
-         settings/1, settings_of_the_page/1, settings_survive_a_restore/1, no_store/1, copier_comes_back/1]).
+         settings/1, settings_of_the_page/1, settings_survive_a_restore/1, no_store/1, long_round/1,
+         replica_without_a_store/1, store_that_comes_later/1, copier_comes_back/1]).
 
 suite() ->
     [{timetrap, {minutes, 2}}].
@@ -216,6 +217,64 @@ no_store(Config) ->
     ?assertEqual({error, not_env_backup}, mod_backup:download_backup(Context)),
     host:set(environment, backup),
     ?assertEqual({error, no_store}, mod_backup:download_backup(Context)).
+
+%% One round takes longer than the time until the next: that is not the last one.
+long_round(Config) ->
+    Context = ?config(context, Config),
+    Self = self(),
+    idle(Context),
+    meck:new(backup_copy, [passthrough, no_link]),
+    meck:expect(backup_copy, start, fun(_, _, Server, _) ->
+        spawn_link(fun() -> Self ! {round, self()}, receive go -> Server ! {round, self(), {ok, undefined}} end end)
+    end),
+    Copier = whereis('backup_copier$testsite'),
+    ok = backup_copier:start(Context),
+    Round = receive {round, Pid} -> Pid end,
+    %% As the timer of that round does when it is over.
+    Timer = fun() -> [Left || Field <- tuple_to_list(sys:get_state(Copier)), is_reference(Field),
+                              Left <- [erlang:read_timer(Field)], is_integer(Left)] end,
+    [_] = [erlang:cancel_timer(Field) || Field <- tuple_to_list(sys:get_state(Copier)), is_reference(Field)],
+    ?assertEqual([], Timer()),
+    Copier ! round,
+    Round ! go,
+    idle(Context),
+    ?assertMatch([_], Timer()).
+
+%% A replica that follows nothing says so, and finds the store when there is one.
+replica_without_a_store(Config) ->
+    Context = ?config(context, Config),
+    gen_server:stop('mod_backup$testsite'),
+    host:set(environment, backup),
+    _ = backup_host:server(Context),
+    test_site:until(fun() -> mod_backup:failures(Context) =/= [] end),
+    [#{kind := download, message := Message}] = mod_backup:failures(Context),
+    ?assertNotEqual(nomatch, string:find(Message, "offsite_url")),
+    [#{problem := Message} = Shown | _] = mod_backup:observe_backup_list(backup_list, Context),
+    ?assertNot(maps:is_key(looked_at, Shown)),
+    use_store(Config),
+    whereis('backup_copier$testsite') ! round,
+    idle(Context),
+    ?assertEqual([], mod_backup:failures(Context)),
+    ?assertMatch(#{looked_at := {_, _}}, backup_replica:state(Context)).
+
+%% One that comes later, by a module that was just switched on, gets what there is.
+store_that_comes_later(Config) ->
+    Context = ?config(context, Config),
+    backup(Context),
+    %% Until the round is over that comes after a backup.
+    timer:sleep(1500),
+    idle(Context),
+    %% As from another place: that it is in a store says nothing of this one.
+    [#{name := Name, timestamp := At}] = element(2, maps:find(backups, element(2, zbackup:list(backup_site:store(Context))))),
+    Relay = filename:join(?config(dir, Config), "relay"),
+    ok = file:make_dir(Relay),
+    {ok, Job} = zbackup:relay(backup_site:store(Context), #{step => mark, relay => Relay, name => Name, timestamp => At}),
+    {ok, _} = zbackup:await(Job),
+    use_store(Config),
+    whereis('backup_copier$testsite') ! round,
+    backup_host:await(<<"uploaded">>),
+    idle(Context),
+    ?assertMatch([_], stored(Config)).
 
 copier_comes_back(Config) ->
     Context = ?config(context, Config),

@@ -8,7 +8,7 @@
 -export([all/0, suite/0, init_per_testcase/2, end_per_testcase/2]).
 -export([there_and_back/1, data_before_the_list/1, replaced_files_go/1, others_keep_theirs/1, newer_ones_stay/1,
          damaged_list_is_kept/1, store_in_trouble/1, only_what_is_new/1, swapped_file/1, hostile_list/1, longer_file/1,
-         damaged_here/1, by_the_server/1, options_are_checked/1]).
+         damaged_here/1, no_room/1, by_the_server/1, options_are_checked/1]).
 
 suite() ->
     [{timetrap, {minutes, 1}}].
@@ -182,12 +182,19 @@ hostile_list(Config) ->
     ok = host:set(requests, []),
     {ok, #{pulled := [], newest := undefined, problems := Problems}} = pull(Other),
     ?assertMatch([_, _, _], Problems),
-    ?assertEqual([{download, <<"backup/backup.json">>}], host:get(requests, [])).
+    ?assertEqual([{download, <<"backup/backup.json">>}], host:get(requests, [])),
+    %% Far more than a site can have.
+    Many = [["\"a", integer_to_list(Nr), "\":{}"] || Nr <- lists:seq(1, 1001)],
+    test_site:write(filename:join(?config(store, Config), "backup.json"), ["{", lists:join(",", Many), "}"]),
+    {error, damaged, Message} = pull(Other),
+    ?assertNotEqual(nomatch, string:find(Message, "far too long")).
 
 %% One that would fill the disk.
 longer_file(Config) ->
     {Context, Other} = {?config(context, Config), ?config(other, Config)},
-    #{files := #{file := File}} = backup(Context),
+    #{name := Good} = backup(#{day => {2026, 11, 20}}, Context),
+    timer:sleep(1100),
+    #{name := Bad, files := #{file := File}} = backup(#{day => {2026, 11, 21}}, Context),
     {ok, _} = push(Context),
     Store = store(?config(store, Config)),
     Remote = <<"backup/", File/binary>>,
@@ -200,11 +207,13 @@ longer_file(Config) ->
         (Request, On) ->
             Store(Request, On)
     end),
-    {error, damaged, Message} = pull(Other),
+    %% What is wrong with one does not keep the others from coming.
+    {ok, #{problems := [#{name := Bad, kind := damaged, reason := Message}], pulled := [#{name := Good}],
+           newest := #{name := Good}}} = pull(Other),
     ?assertNotEqual(nomatch, string:find(Message, "more comes")),
     Pid = receive {endless, P} -> P end,
     test_site:until(fun() -> not is_process_alive(Pid) end),
-    ?assertEqual(#{}, files(backup_site:dir(Other))),
+    ?assertEqual([], [Name || Name <- maps:keys(files(backup_site:dir(Other))), string:find(Name, Bad) =/= nomatch]),
     %% The list as well.
     host:set(observer, fun(#filestore_request{local = Path}, _) ->
         {ok, Fd} = file:open(Path, [write, raw]),
@@ -215,6 +224,42 @@ longer_file(Config) ->
 endless(Fd) ->
     ok = file:write(Fd, binary:copy(<<0>>, 1000000)),
     receive after 10 -> endless(Fd) end.
+
+%% The disk is not filled to see that it is full: the database of the site is there too.
+no_room(Config) ->
+    {Context, Other} = {?config(context, Config), ?config(other, Config)},
+    #{name := Small} = backup(#{day => {2026, 11, 20}}, Context),
+    timer:sleep(1100),
+    test_site:write(filename:join(z_path:media_archive(Context), "new"), crypto:strong_rand_bytes(1000)),
+    #{name := Large, files := #{file := File, size := Size}} = backup(#{day => {2026, 11, 21}}, Context),
+    {ok, _} = push(Context),
+    List = filename:join(?config(store, Config), "backup.json"),
+    {ok, Text} = file:read_file(List),
+    Long = binary:replace(Text, integer_to_binary(Size), <<"100000000000000000">>, [global]),
+    ?assertNotEqual(Text, Long),
+    test_site:write(List, Long),
+    ok = host:set(requests, []),
+    {ok, #{pulled := Pulled, problems := [#{name := Large, kind := no_space}]}} = pull(Other),
+    ?assertEqual([Small], [Name || #{name := Name} <- Pulled]),
+    ?assertNot(lists:member({download, <<"backup/", File/binary>>}, host:get(requests, []))),
+    %% Where the list does not say how long a file is, the room is what counts.
+    meck:new(zbackup, [passthrough, no_link]),
+    meck:expect(zbackup, relay, fun(Site, Options) ->
+        {ok, Job} = meck:passthrough([Site, Options]),
+        {ok, {Job, Options}}
+    end),
+    meck:expect(zbackup, await, fun({Job, #{step := Step}}) ->
+        case meck:passthrough([Job]) of
+            {ok, #{loads := Loads} = Plan} when Step =:= wanted ->
+                Silent = [Load#{files := [Part#{size := undefined} || Part <- Files]} || #{files := Files} = Load <- Loads],
+                {ok, Plan#{loads := Silent, room := 100}};
+            Result ->
+                Result
+        end
+    end),
+    test_site:write(List, Text),
+    {ok, #{pulled := [], problems := [#{name := Large, kind := no_space}]}} = pull(Other),
+    meck:unload().
 
 damaged_here(Config) ->
     Context = ?config(context, Config),

@@ -8,6 +8,8 @@
 -export([all/0, suite/0, init_per_suite/1, end_per_suite/1, init_per_testcase/2, end_per_testcase/2]).
 -export([failover/1, unencrypted_is_refused/1]).
 -export([mark_comes_first/1, only_what_is_newer/1, not_when_nothing_proves_it/1]).
+-export([not_into_the_primary/1, not_started_again/1, interrupted_and_completed/1, primary_is_of_no_backup/1,
+         not_known_what_was_restored/1]).
 
 -import(site_node, [call/4]).
 
@@ -15,7 +17,9 @@ suite() ->
     [{timetrap, {minutes, 5}}].
 
 all() ->
-    [failover, unencrypted_is_refused, mark_comes_first, only_what_is_newer, not_when_nothing_proves_it].
+    [failover, unencrypted_is_refused, mark_comes_first, only_what_is_newer, not_when_nothing_proves_it,
+     not_into_the_primary, not_started_again, interrupted_and_completed, primary_is_of_no_backup,
+     not_known_what_was_restored].
 
 init_per_suite(Config) ->
     case [Name || Name <- ["ZBACKUP_TEST_PG", "ZBACKUP_TEST_S3_ENDPOINT"], os:getenv(Name) =:= false] of
@@ -192,6 +196,104 @@ not_when_nothing_proves_it(Config) ->
     host:set(environment, backup),
     Newest = #{name => Name, timestamp => Time, is_proven => false, is_new => true},
     ?assertMatch({error, damaged, _}, backup_replica:restore(Newest, Context)).
+
+%% The configuration that was restored is that of the primary, and may name its database.
+not_into_the_primary(Config) ->
+    Context = backup_host:start(?config(dir, Config)),
+    #{name := Name, timestamp := Time} = backup_host:backup(Context),
+    host:set(environment, backup),
+    Options = fun(Host) ->
+        host:set(database, [{dbhost, Host}, {dbport, 5432}, {dbuser, "site"}, {dbpassword, "hush"}, {dbdatabase, "site"},
+                            {dbschema, "public"}])
+    end,
+    Options("own.example"),
+    ok = backup_replica:restored([database], #{backup => #{name => Name, timestamp => Time}}, Context),
+    ?assertEqual(ok, backup_replica:prepare([database, config], Context)),
+    Options(<<"primary.example">>),
+    {error, usage, Message} = backup_replica:prepare([database, config], Context),
+    _ = [?assertNotEqual(nomatch, string:find(Message, Word)) || Word <- ["own.example", "primary.example", "backup.json.status"]],
+    ?assertEqual(nomatch, string:find(Message, "hush")),
+    ?assertEqual(ok, backup_replica:prepare([files], Context)),
+    %% As the message says.
+    ok = file:delete(filename:join(backup_site:dir(Context), "backup.json.status")),
+    ?assertEqual(ok, backup_replica:prepare([database], Context)).
+
+%% What was restored is there, but the site goes on with what it had in memory: somebody has to know.
+not_started_again(Config) ->
+    Context = backup_host:start(?config(dir, Config)),
+    #{name := Name, timestamp := Time} = backup_host:backup(Context),
+    host:set(environment, backup),
+    _ = backup_host:server(Context),
+    meck:new(z_sites_manager, [no_link]),
+    _ = [
+        begin
+            meck:expect(z_sites_manager, restart, Restart),
+            ?assertMatch({error, _}, mod_backup:restore_backup(Name, [files, config], Context)),
+            ?assertMatch(#{restored := #{timestamp := Time}}, backup_status:read(Context)),
+            [#{kind := restore, message := Message} | _] =
+                [Failure || #{kind := restore} = Failure <- mod_backup:failures(Context)],
+            ?assertNotEqual(nomatch, string:find(Message, "restartsite testsite"))
+        end
+     || Restart <- [fun(_) -> {error, failed} end, fun(_) -> exit({timeout, {gen_server, call, [secret]}}) end]
+    ],
+    %% A replica tries again with the next round, though nothing is newer.
+    Self = self(),
+    meck:expect(z_sites_manager, restart, fun(testsite) -> Self ! started_again, ok end),
+    Newest = #{name => Name, timestamp => Time, is_proven => true, is_new => false},
+    ok = backup_replica:restore(Newest, Context),
+    receive started_again -> ok after 10000 -> error(never_started) end,
+    gen_server:stop('mod_backup$testsite'),
+    _ = backup_host:server(Context),
+    ?assertEqual([], [Failure || #{kind := restore} = Failure <- mod_backup:failures(Context)]),
+    ok = backup_replica:restore(Newest, Context),
+    receive started_again -> error(started_again) after 6000 -> ok end.
+
+%% What was interrupted replaces what the site was just started with.
+interrupted_and_completed(Config) ->
+    Context = backup_host:start(?config(dir, Config)),
+    _ = backup_host:backup(Context),
+    meck:new(zbackup, [passthrough, no_link]),
+    meck:new(z_sites_manager, [no_link]),
+    Self = self(),
+    meck:expect(z_sites_manager, restart, fun(testsite) -> Self ! started_again, ok end),
+    Settle = fun(IsCompleted) ->
+        meck:expect(zbackup, settle, fun(_) -> {ok, make_ref()} end),
+        meck:expect(zbackup, await, fun(_, _, Acc) ->
+            {{ok, #{settled => #{backup => <<"testsite-1">>, completed => IsCompleted, skipped => []}}}, Acc}
+        end),
+        _ = backup_host:server(Context),
+        Answer = receive started_again -> started_again after 6000 -> nothing end,
+        gen_server:stop('mod_backup$testsite'),
+        Answer
+    end,
+    ?assertEqual(nothing, Settle(false)),
+    ?assertEqual(started_again, Settle(true)).
+
+%% Back as a replica it has what it wrote meanwhile, and the newest backup is restored though it was once before.
+primary_is_of_no_backup(Config) ->
+    Context = backup_host:start(?config(dir, Config)),
+    #{name := Name, timestamp := Time} = backup_host:backup(Context),
+    host:set(environment, backup),
+    ok = backup_replica:restored([files, config], #{backup => #{name => Name, timestamp => Time}}, Context),
+    _ = backup_host:server(Context),
+    ?assertMatch(#{restored := #{timestamp := Time}}, backup_status:read(Context)),
+    gen_server:stop('mod_backup$testsite'),
+    host:set(environment, production),
+    _ = backup_host:server(Context),
+    ?assertMatch(#{restored := undefined}, backup_status:read(Context)).
+
+not_known_what_was_restored(Config) ->
+    Context = backup_host:start(?config(dir, Config)),
+    #{name := Name, timestamp := Time} = backup_host:backup(Context),
+    host:set(environment, backup),
+    Status = filename:join(backup_site:dir(Context), "backup.json.status"),
+    ok = file:make_dir(Status),
+    meck:new(mod_backup, [passthrough, no_link]),
+    meck:expect(mod_backup, restore_backup, fun(_, _, _) -> error(restored) end),
+    {error, _, Message} = backup_replica:restore(
+        #{name => Name, timestamp => Time, is_proven => true, is_new => true}, Context),
+    ?assertNotEqual(nomatch, string:find(Message, "not known what was restored last")),
+    ?assertMatch(#{failure := undefined}, backup_status:read(Context)).
 
 %% Helpers
 

@@ -10,11 +10,11 @@
     any_history_comes_back/1,
     tables_are_made_once/1, old_sites_keep_what_they_have/1, deletions_of_old_sites/1,
     unchanged_is_not_saved/1, last_deletion_counts/1, secrets_come_back/1, name_of_the_user/1,
-    directions/1, connections_of_the_past/1, told_late/1, order_of_connections/1, another_predicate/1,
+    directions/1, connections_of_the_past/1, told_late/1, order_of_connections/1, another_predicate/1, renamed_predicate/1,
     dependents/1, dependents_of_each_other/1, dependents_of_an_editor/1,
     partly_impossible/1, nothing_is_left_of_a_refusal/1, users_who_are_gone/1, categories/1, medium_that_fails/1,
     media_in_one_second/1, upload_of_a_medium/1, medium_before_the_log/1, medium_without_its_file/1,
-    unreadable/1, odd/1, old_rows/1, deleted_pages/1, permissions/1, models/1, choice/1, prunes/1, revision_of_another_page/1, uploads/1, owner_stays/1
+    unreadable/1, odd/1, old_rows/1, deleted_pages/1, permissions/1, models/1, choice/1, many_revisions/1, prunes/1, revision_of_another_page/1, uploads/1, owner_stays/1
 ]).
 
 suite() ->
@@ -421,6 +421,22 @@ another_predicate(Config) ->
     {ok, []} = revert(Id, Revision, Context),
     ?assertEqual([{Id, <<"relation">>, A}], edges(Id, Context)).
 
+%% What was connected by it has its new name, and goes all the same.
+renamed_predicate(Config) ->
+    Context = ?config(context, Config),
+    [Id, A, B] = [insert(#{}, Context) || _ <- "123"],
+    Revision = newest(Id, Context),
+    ok = later(Context),
+    {ok, _} = m_edge:insert(Id, <<"relation">>, A, Context),
+    ok = m_edge:tell(10, Context),
+    %% And one of which Zotonic has not told yet.
+    {ok, _} = m_edge:insert(Id, <<"relation">>, B, Context),
+    1 = z_db:q("update rsc set name = 'kinship' where name = 'relation'", Context),
+    host:set(predicates, [<<"kinship">>, <<"author">>]),
+    ?assertEqual([{Id, <<"kinship">>, A}, {Id, <<"kinship">>, B}], edges(Id, Context)),
+    {ok, []} = revert(Id, Revision, Context),
+    ?assertEqual([], edges(Id, Context)).
+
 dependents(Config) ->
     Context = ?config(context, Config),
     Id = insert(#{}, Context),
@@ -815,6 +831,32 @@ choice(Config) ->
     ?assertEqual({{<<"D">>, 2}, {<<"D">>, 2}}, Chosen([])),
     [_, _, #{<<"id">> := First}] = m_backup_revision:list_revisions(Id, Context),
     ?assertEqual({{<<"P">>, 1}, {<<"P">>, 1}}, Chosen([{<<"a">>, integer_to_binary(First)}])).
+
+%% Of a page that is often changed the newest are shown, and those that are compared.
+many_revisions(Config) ->
+    Context = ?config(context, Config),
+    Id = insert(#{<<"title">> => <<"a">>}, Context),
+    _ = z_db:q(
+        "insert into backup_revision (rsc_id, type, created, version, data_type, data)
+         select rsc_id, type, created - n * interval '1 hour', 1, data_type, data
+         from backup_revision, generate_series(1, 119) n where rsc_id = $1", [Id], Context),
+    Ids = [RevId || #{<<"id">> := RevId} <- m_backup_revision:list_revisions(Id, Context)],
+    ?assertEqual(120, length(Ids)),
+    host:listen(),
+    Shown = fun(Query) ->
+        _ = page(Id, [{Key, integer_to_binary(Value)} || {Key, Value} <- Query], Context),
+        [{_, Vars}] = [What || {host, What} <- test_site:flush(), element(1, What) =:= render],
+        [RevId || #{<<"id">> := RevId} <- proplists:get_value(revisions, Vars)]
+            ++ [{proplists:get_value(newer, Vars), proplists:get_value(older, Vars)}]
+    end,
+    [First, Second | _] = Ids,
+    ?assertEqual(lists:sublist(Ids, 50) ++ [{undefined, 2}], Shown([])),
+    ?assertEqual([First, Second] ++ lists:sublist(Ids, 51, 50) ++ [{1, 3}], Shown([{<<"page">>, 2}])),
+    Last = lists:last(Ids),
+    ?assertEqual(lists:sublist(Ids, 50) ++ [Last, {undefined, 2}], Shown([{<<"a">>, Last}, {<<"b">>, First}])),
+    ?assertEqual([First] ++ lists:sublist(Ids, 101, 20) ++ [{2, undefined}],
+                 Shown([{<<"a">>, Last}, {<<"b">>, First}, {<<"page">>, 3}])),
+    ?assertEqual(lists:sublist(Ids, 50) ++ [{undefined, 2}], Shown([{<<"page">>, 9}])).
 
 version(Name, Vars) ->
     #{<<"type">> := Type, <<"version">> := Version} = proplists:get_value(Name, Vars),

@@ -12,7 +12,7 @@
 -export([backup_by_hand/1, one_at_a_time/1, only_the_database/1, media_in_a_file_store/1,
          survives_a_killed_job/1, survives_a_crash/1, job_ends_with_the_server/1, not_in_backup_env/1,
          not_running/1]).
--export([encrypted/1, encrypted_without_password/1, never_plain_by_mistake/1]).
+-export([encrypted/1, encrypted_without_password/1, never_plain_by_mistake/1, encrypted_as_it_is_when_it_begins/1]).
 -export([verifies/1, verify_of_a_damaged_one/1]).
 -export([failures_are_shown/1, interrupted_restore_is_shown/1, queues_of_two_sites/1, settles_later/1, restores_what_there_is/1, never_paused_for_ever/1, password_survives_a_restore/1]).
 -export([restores/1, restore_that_fails/1, restore_options/1, settles_at_start/1, download/1]).
@@ -73,6 +73,22 @@ list_that_cannot_be_read(Config) ->
     Context = ?config(context, Config),
     test_site:write(filename:join(backup_site:dir(Context), "backup.json"), "{"),
     ?assertEqual([], mod_backup:list_backups(Context)).
+
+%% A backup may wait for those of other sites, and the settings be changed meanwhile.
+encrypted_as_it_is_when_it_begins(Config) ->
+    Context = ?config(context, Config),
+    Self = self(),
+    Other = spawn_link(fun() ->
+        jobs:run(mod_backup, fun() -> Self ! {self(), runs}, receive go -> ok end end)
+    end),
+    receive {Other, runs} -> ok end,
+    ok = mod_backup:start_backup(Context),
+    timer:sleep(300),
+    backup_host:put_config(backup_encrypt_password, <<"correct horse">>),
+    backup_host:put_config(encrypt_backups, <<"1">>),
+    Other ! go,
+    backup_host:await(<<"completed">>),
+    ?assertMatch([#{is_encrypted := true}], backup_list:read(Context)).
 
 lists_for_a_shell(Config) ->
     Context = ?config(context, Config),

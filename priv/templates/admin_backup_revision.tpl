@@ -60,6 +60,13 @@
                 </tbody>
             </table>
             <button class="btn btn-primary" type="submit">{_ Show what changed _}</button>
+            {% if newer or older %}
+                <input type="hidden" name="page" value="{{ page }}">
+                <p>
+                    {% if newer %}<a class="btn btn-default btn-sm" href="{% url admin_backup_revision id=id a=old.id b=new.id page=newer %}">{_ Newer versions _}</a>{% endif %}
+                    {% if older %}<a class="btn btn-default btn-sm" href="{% url admin_backup_revision id=id a=old.id b=new.id page=older %}">{_ Older versions _}</a>{% endif %}
+                </p>
+            {% endif %}
         </form>
     </div>
 

@@ -5,6 +5,9 @@
 
 -include_lib("zotonic_core/include/zotonic.hrl").
 
+%% A page that is often changed has thousands of revisions.
+-define(PER_PAGE, 50).
+
 -spec service_available(z:context()) -> {true, z:context()}.
 service_available(Context) ->
     {true, z_context:set_nocache_headers(z_context:set_noindex_header(Context))}.
@@ -26,11 +29,16 @@ process(_Method, _Accepted, _Provided, Context) ->
     Id = id(Context),
     Revisions = m_backup_revision:list_revisions(Id, Context),
     {Old, New} = chosen(Revisions, Context),
+    Pages = max(1, (length(Revisions) + ?PER_PAGE - 1) div ?PER_PAGE),
+    Page = number(<<"page">>, lists:seq(1, Pages), 1, Context),
     Vars = [
         {id, Id},
         {is_deleted, not m_rsc:exists(Id, Context)},
         {title, backup_revision_text:html(m_backup_revision:title(Id, Context), Context)},
-        {revisions, [shown(Revision, Context) || Revision <- Revisions]},
+        {revisions, [shown(Revision, Context) || Revision <- on_page(Page, [Old, New], Revisions)]},
+        {page, Page},
+        {newer, case Page of 1 -> undefined; _ -> Page - 1 end},
+        {older, case Page of Pages -> undefined; _ -> Page + 1 end},
         {old, version(Id, Old, Context)},
         {new, version(Id, New, Context)},
         {page_admin_backup, true}
@@ -67,15 +75,27 @@ ordered(A, B, Ids) ->
     end.
 
 choice(Name, Ids, Context) ->
+    number(Name, Ids, undefined, Context).
+
+%% One of these numbers.
+number(Name, Numbers, Else, Context) ->
     case string:to_integer(z_convert:to_binary(z_context:get_q(Name, Context))) of
-        {Id, <<>>} when is_integer(Id) ->
-            case lists:member(Id, Ids) of
-                true -> Id;
-                false -> undefined
+        {Number, <<>>} when is_integer(Number) ->
+            case lists:member(Number, Numbers) of
+                true -> Number;
+                false -> Else
             end;
         _ ->
-            undefined
+            Else
     end.
+
+%% Those that are compared are always there, so that one of them can be kept while the other is looked for.
+on_page(Page, Chosen, Revisions) ->
+    [
+        Revision
+     || {Nr, #{<<"id">> := Id} = Revision} <- lists:enumerate(Revisions),
+        (Nr - 1) div ?PER_PAGE + 1 =:= Page orelse lists:member(Id, Chosen)
+    ].
 
 version(_Id, undefined, _Context) ->
     undefined;

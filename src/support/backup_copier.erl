@@ -48,6 +48,8 @@
 -define(INTERVAL, 60 * 60 * 1000).
 %% The same when something else had the folder.
 -define(SOON, 20 * 1000).
+%% And when a replica has no store: the module that has it may not be there yet.
+-define(NO_STORE, 60 * 1000).
 -define(TIMEOUT, 5000).
 
 -spec start_link(z:context()) -> gen_server:start_ret().
@@ -111,7 +113,8 @@ handle_cast(_, State) ->
 handle_info(round, #state{job = undefined} = State) ->
     {noreply, started(State)};
 handle_info(round, State) ->
-    {noreply, State};
+    %% A round can take longer than the time until the next.
+    {noreply, again(?INTERVAL, State)};
 handle_info({progress, Pid, Progress}, #state{job = #job{pid = Pid} = Job} = State) ->
     {noreply, State#state{job = Job#job{progress = Progress}}};
 handle_info({round, Pid, Result}, #state{job = #job{pid = Pid}} = State) ->
@@ -134,14 +137,22 @@ started(#state{kind = Kind, is_due = IsDue, context = Context} = State) ->
 
 %% A new round of what failed, or of what a new backup came after, looks at all of it.
 ended(Result, #state{kind = Kind, is_again = IsAgain} = State) ->
-    Ended = State#state{job = undefined, looked_at = calendar:universal_time(), is_due = true},
+    Now = calendar:universal_time(),
+    Ended = State#state{job = undefined, is_due = true},
     Noted = case Result of
         {ok, Newest} ->
-            Ended#state{failure = undefined, is_due = false, newest = Newest};
+            Ended#state{failure = undefined, is_due = false, newest = Newest, looked_at = Now};
+        no_store when Kind =:= upload ->
+            %% What there is goes to the store that comes.
+            Ended#state{failure = undefined};
+        no_store ->
+            Message = <<"there is no store to take backups from: set mod_backup.offsite_url and what goes with it, or "
+                        "enable mod_filestore">>,
+            again(?NO_STORE, Ended#state{failure = #{kind => Kind, at => Now, message => Message}});
         {error, in_progress, _} ->
-            again(?SOON, Ended);
+            again(?SOON, Ended#state{looked_at = Now});
         {error, _, Message} ->
-            Ended#state{failure = #{kind => Kind, at => calendar:universal_time(), message => Message}}
+            Ended#state{failure = #{kind => Kind, at => Now, message => Message}, looked_at = Now}
     end,
     %% Only now is it known what the pages are to show.
     backup_job:publish(ended, State#state.context),

@@ -12,7 +12,7 @@
 -export_type([result/0]).
 
 %% Of a download, the newest backup that is here and in a store.
--type result() :: {ok, zbackup:newest() | undefined} | zbackup:error().
+-type result() :: {ok, zbackup:newest() | undefined} | no_store | zbackup:error().
 
 %% @doc Starts a round of the calling process. Unless it is due, nothing is uploaded where all backups are
 %% marked as uploaded.
@@ -26,7 +26,7 @@ start(Kind, IsDue, Server, Context) ->
 run(upload, IsDue, Server, Context) ->
     case backup_store:all(Context) of
         [] ->
-            {ok, undefined};
+            no_store;
         Stores ->
             case IsDue orelse has_new(Context) of
                 true -> result(copied(upload, [upload(Store, Server, Context) || Store <- Stores], Context));
@@ -36,7 +36,7 @@ run(upload, IsDue, Server, Context) ->
 run(download, _IsDue, Server, Context) ->
     case backup_store:all(Context) of
         [] ->
-            {ok, undefined};
+            no_store;
         Stores ->
             Downloaded = copied(download, [download(Store, Server, Context) || Store <- Stores], Context),
             %% What came whole is restored, whatever became of the others.

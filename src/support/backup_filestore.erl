@@ -10,7 +10,7 @@
 -define(STORE, <<"the file store">>).
 -define(LIST, <<"backup.json">>).
 %% The longest list, and the longest file of which the list does not say how long it is, in bytes.
--define(LONGEST_LIST, 16 * 1024 * 1024).
+-define(LONGEST_LIST, 2 * 1024 * 1024).
 -define(LONGEST_FILE, 64 * 1024 * 1024 * 1024).
 %% How often it is looked how long a file has become, in milliseconds.
 -define(LOOK, 200).
@@ -123,12 +123,14 @@ pull(Options, Server, Context) ->
         case fetch_list(Relay, Context) of
             ok ->
                 case step(wanted, Options, Relay, Context) of
-                    {ok, #{loads := Loads, already := Already, problems := Problems}} ->
+                    {ok, #{loads := Loads, already := Already, problems := Problems, room := Room}} ->
                         Pulled = #{
                             store => ?STORE, pulled => [], already => Already, problems => Problems,
                             warnings => [], newest => undefined
                         },
-                        fetch(Loads, total(Loads), 0, Pulled, Options, Relay, Server, Context);
+                        %% An atom is more than any number.
+                        Longest = min(?LONGEST_FILE, Room),
+                        fetch(Loads, total(Loads), 0, Pulled, Options#{longest => Longest}, Relay, Server, Context);
                     {error, _, _} = Error ->
                         Error
                 end;
@@ -138,11 +140,12 @@ pull(Options, Server, Context) ->
     end).
 
 fetch([], _Total, _Done, Pulled, Options, Relay, _Server, Context) ->
-    newest(Pulled, Options, Relay, Context);
+    newest(Pulled, maps:remove(longest, Options), Relay, Context);
 fetch([#{name := Name, files := Files} | Loads], Total, Done, Pulled, Options, Relay, Server, Context) ->
-    case fetch_files(Files, Total, Done, Relay, Server, Context) of
+    #{longest := Longest} = Options,
+    case fetch_files(Files, Longest, Total, Done, Relay, Server, Context) of
         {ok, Now} ->
-            case step(take, Options#{name => Name}, Relay, Context) of
+            case step(take, (maps:remove(longest, Options))#{name => Name}, Relay, Context) of
                 {ok, Taken} ->
                     Added = maps:merge_with(
                         fun
@@ -156,22 +159,29 @@ fetch([#{name := Name, files := Files} | Loads], Total, Done, Pulled, Options, R
                 {error, _, _} = Error ->
                     Error
             end;
+        {error, Kind, Reason} when Kind =:= damaged; Kind =:= permission; Kind =:= no_space ->
+            %% An error that is about one backup is none of the others.
+            #{problems := Problems} = Pulled,
+            Problem = #{name => Name, kind => Kind, reason => Reason},
+            fetch(Loads, Total, Done, Pulled#{problems := Problems ++ [Problem]}, Options, Relay, Server, Context);
         {error, _, _} = Error ->
             Error
     end.
 
 %% What is not there is told by who takes the backup.
-fetch_files([], _Total, Done, _Relay, _Server, _Context) ->
+fetch_files([], _Longest, _Total, Done, _Relay, _Server, _Context) ->
     {ok, Done};
-fetch_files([#{file := File} = Part | Files], Total, Done, Relay, Server, Context) ->
+fetch_files([#{file := File} = Part | Files], Longest, Total, Done, Relay, Server, Context) ->
     tell(download, Done, Total, Server),
-    Longest = case Part of
-        #{size := undefined} -> ?LONGEST_FILE;
+    Most = case Part of
+        #{size := undefined} -> Longest;
         #{size := Size} -> Size
     end,
-    case download(File, filename:join(Relay, File), Longest, Context) of
+    case download(File, filename:join(Relay, File), Most, Context) of
+        {error, damaged, _} when map_get(size, Part) =:= undefined ->
+            {error, no_space, <<"too little room to download ", File/binary, ", of which the list does not say how long it is">>};
         {error, Kind, _} = Error when Kind =/= not_found -> Error;
-        _ -> fetch_files(Files, Total, Done + size_of(Part), Relay, Server, Context)
+        _ -> fetch_files(Files, Longest, Total, Done + size_of(Part), Relay, Server, Context)
     end.
 
 %% The newest of the store that is here.

@@ -20,7 +20,8 @@
 
 -type restore_part() :: database | files | config | security.
 
--type result() :: ok | zbackup:error().
+%% When what had been interrupted was completed, the site is to be started again.
+-type result() :: ok | completed | zbackup:error().
 
 %% How often the pages are told where a job is, in milliseconds.
 -define(PERIOD, 1000).
@@ -114,25 +115,27 @@ crashed(Task, Reason, Context) ->
 %% The tasks
 
 run(settle, Server, Context) ->
+    backup_status:started(m_site:environment(Context) =:= backup, Context),
     case job(zbackup:settle(backup_site:restorable(Context)), Server, Context) of
         {ok, #{settled := Settled}} -> settled(Settled, Context);
         {error, _, _} = Error -> Error
     end;
 run({backup, When, What, Day}, Server, Context) ->
-    case backup_site:request(What, Context) of
-        {ok, Request} ->
-            %% One at a time on this node: all sites have the same hour.
-            jobs:run(mod_backup, fun() ->
+    %% One at a time on this node: all sites have the same hour. What is to be done, and whether it is to be
+    %% encrypted, is as it is when it is done.
+    jobs:run(mod_backup, fun() ->
+        case backup_site:request(What, Context) of
+            {ok, Request} ->
                 publish(started, Context),
                 IsProven = When =:= nightly andalso backup_config:verify_after(Context),
                 case job(zbackup:backup(Request#{day => Day, prove => IsProven}), Server, Context) of
                     {ok, Report} -> made(Report, Context);
                     {error, _, _} = Error -> Error
-                end
-            end);
-        {error, _, _} = Error ->
-            Error
-    end;
+                end;
+            {error, _, _} = Error ->
+                Error
+        end
+    end);
 run({verify, Names}, Server, Context) ->
     case verify(Names, Server, Context) of
         {ok, _} -> ok;
@@ -294,7 +297,8 @@ settled(#{backup := Name, completed := IsCompleted}, Context) ->
     }),
     case IsCompleted of
         true ->
-            backup_status:job_succeeded(restore, Context);
+            backup_status:job_succeeded(restore, Context),
+            completed;
         false ->
             Message = <<"the restore of ", Name/binary, " was interrupted, and taken back: the site is as it was "
                         "before it">>,

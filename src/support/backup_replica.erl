@@ -25,10 +25,12 @@
 restore(undefined, _Context) ->
     ok;
 restore(#{name := Name, timestamp := Timestamp} = Newest, Context) ->
-    case backup_status:read(Context) of
-        #{restored := #{timestamp := Last}} when Last >= Timestamp ->
+    case backup_status:known(Context) of
+        {ok, #{restored := #{timestamp := Last}} = Status} when Last >= Timestamp ->
+            %% It may not have been started again then.
+            _ = backup_status:is_started_again(Status) orelse backup_restart:start(Context),
             ok;
-        _ ->
+        {ok, _} ->
             case Newest of
                 #{is_proven := true} ->
                     restore_all(Name, Timestamp, Context);
@@ -36,16 +38,21 @@ restore(#{name := Name, timestamp := Timestamp} = Newest, Context) ->
                     {error, damaged,
                         <<Name/binary, " is not restored: nothing proves that it is what was backed up. When it is "
                           "of Zotonic's own module and encrypted, set its password here">>}
-            end
+            end;
+        {error, Kind, Message} ->
+            {error, Kind, <<"it is not known what was restored last, and nothing is restored: ", Message/binary>>}
     end.
 
 restore_all(Name, Timestamp, Context) ->
     case all_of(Name, Context) of
         {ok, Parts} ->
             case mod_backup:restore_backup(Name, [{timestamp, Timestamp} | Parts], Context) of
-                ok -> ok;
-                {error, {_, _}} -> ok;
-                {error, Reason} -> {error, in_progress, <<"no restore now: ", (atom_to_binary(Reason))/binary>>}
+                {error, Reason} when Reason =:= in_progress; Reason =:= not_running; Reason =:= unknown_backup ->
+                    %% Something else is at work, or has just replaced it.
+                    {error, in_progress, <<"no restore now: ", (atom_to_binary(Reason))/binary>>};
+                _ ->
+                    %% Where it did not go well that was told, and is still known.
+                    ok
             end;
         {error, _, _} = Error ->
             Error
@@ -70,14 +77,19 @@ pieces(Part) -> [Part].
 
 %% @doc Before anything is restored on a replica. The restored configuration is that of the primary: were the
 %% node stopped just after it, the site would start as a second primary. So the mark that keeps it a replica
-%% comes first. And what was restored must be remembered: it would be restored again and again.
+%% comes first. That configuration may also say that the database is that of the primary, which is not to be
+%% replaced by what it was last night. And what was restored must be remembered: it would be restored again and
+%% again.
 -spec prepare([mod_backup:restore_option()], z:context()) -> ok | zbackup:error().
-prepare(_Parts, Context) ->
+prepare(Parts, Context) ->
     case m_site:environment(Context) of
         backup ->
             case z_sites_config:maybe_set_backup_env(Context) of
                 ok ->
-                    backup_status:writable(Context);
+                    case lists:member(database, Parts) andalso is_other_database(Context) of
+                        false -> backup_status:writable(Context);
+                        {error, _, _} = Error -> Error
+                    end;
                 {error, Reason} ->
                     {error, io, iolist_to_binary(io_lib:format(
                         "priv/BACKUP, which keeps this site in the backup environment, cannot be written (~p): "
@@ -87,6 +99,24 @@ prepare(_Parts, Context) ->
             ok
     end.
 
+is_other_database(Context) ->
+    Now = backup_site:database_name(Context),
+    case backup_status:known(Context) of
+        {ok, #{restored := #{database := Before}}} when Before =/= undefined, Before =/= Now ->
+            {error, usage,
+                <<"nothing is restored: the database of this site is ", (name(Now))/binary, " now, and was ", Before/binary,
+                  " when a backup was restored last. Is it that of the primary, whose configuration came with the "
+                  "backup? Then let the configuration of the site name no database, and that of each server its own. "
+                  "When it is right, remove backup.json.status from the folder of the backups">>};
+        {ok, _} ->
+            false;
+        {error, _, _} = Error ->
+            Error
+    end.
+
+name(undefined) -> <<"none">>;
+name(Name) -> Name.
+
 %% @doc Remembers what was restored. What a site is of is told by its database, where it has one.
 -spec restored([mod_backup:restore_option()], zbackup:restore_report(), z:context()) -> ok.
 restored(Parts, #{backup := Backup}, Context) ->
@@ -94,8 +124,12 @@ restored(Parts, #{backup := Backup}, Context) ->
     case IsWhole andalso m_site:environment(Context) of
         backup ->
             #{name := Name, timestamp := Timestamp} = Backup,
-            Restored = #{name => Name, timestamp => Timestamp, at => erlang:system_time(second)},
-            backup_status:restored(Restored, Context);
+            backup_status:restored(#{
+                name => Name,
+                timestamp => Timestamp,
+                at => erlang:system_time(second),
+                database => backup_site:database_name(Context)
+            }, Context);
         _ ->
             ok
     end.

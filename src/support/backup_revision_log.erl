@@ -122,8 +122,8 @@ edge_delete(#edge_delete{subject_id = Subject, predicate = Predicate, object_id 
 %% Zotonic tells of the oldest hundred changes in its log and then removes them from it.
 edge(Subject, Predicate, Object, IsInsert, Operation, EdgeId, Context) ->
     _ = z_db:q(
-        "insert into backup_edge_log (subject_id, predicate, object_id, is_insert, timestamp, seq)
-         select $1::int, $2::varchar, $3::int, $4::boolean, coalesce(l.logged, now()), l.seq
+        "insert into backup_edge_log (subject_id, predicate, object_id, is_insert, timestamp, seq, edge_id)
+         select $1::int, $2::varchar, $3::int, $4::boolean, coalesce(l.logged, now()), l.seq, $5::int
          from (select) one left join (
             select logged, seq from (select edge_id, op, logged, seq from edge_log order by id limit 100) told
             where edge_id = $5::int and op = $6 limit 1) l on true",

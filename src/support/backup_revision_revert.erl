@@ -68,15 +68,17 @@ revert(Id, RevisionId, Props, Run, Context) ->
     Events = events(Id, RevisionId, Context),
     Changes = [
         Change
-     || {_, Edge} = Change <- backup_revision_replay:edges(Id, [{What, Edge} || {What, Edge, _} <- Events], Run#run.options),
+     || {_, Edge} = Change <- backup_revision_replay:edges(Id, [{What, Edge} || {What, Edge, _, _} <- Events], Run#run.options),
         not is_decided(Id, Edge, Run)
     ],
     %% The first event after the moment is the one that is undone.
-    Places = maps:from_list(lists:reverse([{Edge, Place} || {deleted, Edge, Place} <- Events])),
+    Places = maps:from_list(lists:reverse([{Edge, Place} || {deleted, Edge, Place, _} <- Events])),
+    %% What it is called by Zotonic, whatever became of its predicate.
+    Numbers = maps:from_list([{Edge, Number} || {inserted, Edge, _, Number} <- Events, is_integer(Number)]),
     Medium = backup_revision_medium:at(Id, RevisionId, Context),
     case content(Id, m_rsc:exists(Id, Context), Props, Medium, Run, Context) of
         {ok, Run1} ->
-            {ok, lists:foldl(fun(Change, R) -> edge(Change, Places, R, Context) end, Run1, Changes)};
+            {ok, lists:foldl(fun(Change, R) -> edge(Change, Places, Numbers, R, Context) end, Run1, Changes)};
         {error, _} = Error ->
             Error
     end.
@@ -107,11 +109,11 @@ is_decided(Id, {Subject, _, Object}, #run{seen = Seen}) ->
 %% Also what Zotonic has not told yet: it is in its own log.
 events(Id, RevisionId, Context) ->
     Rows = z_db:q(
-        "select subject_id, predicate, object_id, is_insert, seq from (
-            select subject_id, predicate, object_id, is_insert, seq, timestamp as at, 0 as log, id
+        "select subject_id, predicate, object_id, is_insert, seq, edge_id from (
+            select subject_id, predicate, object_id, is_insert, seq, edge_id, timestamp as at, 0 as log, id
             from backup_edge_log where subject_id = $1 or object_id = $1
             union all
-            select subject_id, predicate, object_id, op = 'INSERT', seq, logged, 1, id
+            select subject_id, predicate, object_id, op = 'INSERT', seq, edge_id, logged, 1, id
             from edge_log where (subject_id = $1 or object_id = $1) and op in ('INSERT', 'DELETE')
          ) e
          where at > (select created from backup_revision where id = $2)
@@ -119,7 +121,10 @@ events(Id, RevisionId, Context) ->
         [Id, RevisionId],
         Context
     ),
-    [{event(IsInsert), {Subject, Predicate, Object}, Place} || {Subject, Predicate, Object, IsInsert, Place} <- Rows].
+    [
+        {event(IsInsert), {Subject, Predicate, Object}, Place, Number}
+     || {Subject, Predicate, Object, IsInsert, Place, Number} <- Rows
+    ].
 
 event(true) -> inserted;
 event(false) -> deleted.
@@ -389,18 +394,35 @@ is_file_there(_Medium, _Context) ->
 
 %% Connections
 
-edge({delete, {Subject, Predicate, Object} = Edge}, _Places, Run, Context) ->
+edge({delete, {Subject, Predicate, Object} = Edge}, _Places, Numbers, Run, Context) ->
     case m_rsc:exists(Subject, Context) andalso m_rsc:exists(Object, Context) andalso
-        m_edge:delete(Subject, Predicate, Object, Context)
+        m_edge:delete(Subject, name_now(Edge, Numbers, Context), Object, Context)
     of
-        {error, eacces} -> problem({edge, eacces, Edge}, Run);
+        {error, eacces} -> problem({edge, eacces, {Subject, Predicate, Object}}, Run);
         %% Without its ends or its predicate it is not there.
         _ -> Run
     end;
-edge({insert, {_, Predicate, _} = Edge}, Places, Run, Context) ->
+edge({insert, {_, Predicate, _} = Edge}, Places, _Numbers, Run, Context) ->
     case is_predicate(Predicate, Context) of
         true -> connect(Edge, maps:get(Edge, Places), Run, Context);
         false -> problem({edge, predicate, Edge}, Run)
+    end.
+
+%% A predicate that was renamed takes its connections along.
+name_now({Subject, Predicate, Object} = Edge, Numbers, Context) ->
+    case Numbers of
+        #{Edge := Number} ->
+            case is_predicate(Predicate, Context) orelse z_db:q1(
+                "select p.name from edge e join rsc p on p.id = e.predicate_id
+                 where e.id = $1 and e.subject_id = $2 and e.object_id = $3",
+                [Number, Subject, Object],
+                Context
+            ) of
+                Name when is_binary(Name) -> Name;
+                _ -> Predicate
+            end;
+        _ ->
+            Predicate
     end.
 
 is_predicate(undefined, _Context) -> false;

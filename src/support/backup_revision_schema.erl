@@ -42,10 +42,11 @@ tables() ->
             object_id integer not null,
             is_insert boolean not null default true,
             timestamp timestamptz not null default current_timestamp,
-            seq integer
+            seq integer,
+            edge_id integer
         )",
-        %% Zotonic's own module has none.
-        "alter table backup_edge_log add column if not exists seq integer",
+        %% Zotonic's own module has none of these.
+        "alter table backup_edge_log add column if not exists seq integer, add column if not exists edge_id integer",
         "create index if not exists backup_edge_log_subject_id_created_key"
         " on backup_edge_log (subject_id, timestamp)",
         "create index if not exists backup_edge_log_object_id_created_key"
@@ -68,9 +69,9 @@ tables() ->
         %% A connection that gets another predicate. Zotonic tells of it without the one that it had.
         "create or replace function backup_edge_log_update() returns trigger as $$
         begin
-            insert into backup_edge_log (subject_id, predicate, object_id, is_insert, seq) values
-                (old.subject_id, (select name from rsc where id = old.predicate_id), old.object_id, false, old.seq),
-                (new.subject_id, (select name from rsc where id = new.predicate_id), new.object_id, true, new.seq);
+            insert into backup_edge_log (subject_id, predicate, object_id, is_insert, seq, edge_id) values
+                (old.subject_id, (select name from rsc where id = old.predicate_id), old.object_id, false, old.seq, old.id),
+                (new.subject_id, (select name from rsc where id = new.predicate_id), new.object_id, true, new.seq, new.id);
             return null;
         end $$ language plpgsql"
     ].

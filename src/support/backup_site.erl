@@ -1,7 +1,7 @@
 %% @doc What a site is and where its things are, as a request to {@link zbackup}.
 -module(backup_site).
 
--export([request/2, restorable/1, store/1, dir/1, includes_media/1, schedule/1, has_database/1, database/1]).
+-export([request/2, restorable/1, store/1, dir/1, includes_media/1, schedule/1, has_database/1, database/1, database_name/1]).
 
 -include_lib("zotonic_core/include/zotonic.hrl").
 
@@ -138,3 +138,17 @@ database(Context) ->
                 pg_dump => z_config:get(pg_dump, "pg_dump")
             }
     end.
+
+%% @doc Which database the site has, for people and to be compared.
+-spec database_name(z:context()) -> binary() | undefined.
+database_name(Context) ->
+    case database(Context) of
+        undefined ->
+            undefined;
+        #{host := Host, port := Port, dbname := Name, schema := Schema} ->
+            unicode:characters_to_binary(io_lib:format("~ts (schema ~ts) on ~ts:~ts", [text(Part) || Part <- [Name, Schema, Host, Port]]))
+    end.
+
+text(Number) when is_integer(Number) -> integer_to_binary(Number);
+text(Atom) when is_atom(Atom) -> atom_to_binary(Atom);
+text(Text) -> Text.

@@ -3,7 +3,8 @@
 %% started them and looks at the page: their failures are only kept.
 -module(backup_status).
 
--export([failed/4, succeeded/2, job_failed/4, job_succeeded/2, failures/1, restored/2, writable/1, read/1]).
+-export([failed/4, succeeded/2, job_failed/4, job_succeeded/2, failures/1, restored/2, writable/1, read/1, known/1]).
+-export([started/2, not_started_again/2, is_started_again/1]).
 
 -include_lib("zotonic_core/include/zotonic.hrl").
 
@@ -44,11 +45,46 @@ succeeded(When, Context) ->
 restored(Restored, Context) ->
     update(fun(Status) -> Status#{restored => Restored} end, Context).
 
+%% @doc The site was started. A site that is no replica is not of a backup any more: should it be one again, it
+%% has what was written since.
+-spec started(boolean(), z:context()) -> ok.
+started(IsReplica, Context) ->
+    update(
+        fun(#{jobs := Jobs} = Status) ->
+            Started = case is_started_again(Status) of
+                true -> Status;
+                false -> Status#{jobs := maps:remove(<<"restore">>, Jobs)}
+            end,
+            case IsReplica of
+                true -> Started;
+                false -> Started#{restored => undefined}
+            end
+        end,
+        Context
+    ).
+
+%% @doc What was restored is there, and the site was not started again: it is told until it was. The site may not
+%% be there any more, so that its folder of backups is asked for.
+-spec not_started_again(unicode:unicode_binary(), file:filename_all()) -> ok.
+not_started_again(Message, Dir) ->
+    update_in(
+        fun(#{jobs := Jobs} = Status) -> Status#{jobs => Jobs#{<<"restore">> => failure(not_started, Message)}} end,
+        Dir
+    ).
+
+%% @doc Whether nothing is known of a site that should have been started again and was not.
+-spec is_started_again(zbackup:status()) -> boolean().
+is_started_again(#{jobs := #{<<"restore">> := #{kind := <<"not_started">>}}}) -> false;
+is_started_again(_) -> true.
+
 %% @doc Whether anything can be remembered.
 -spec writable(z:context()) -> ok | zbackup:error().
 writable(Context) ->
     jobs:run(mod_backup_status, fun() ->
-        zbackup:set_status(#{backup_dir => backup_site:dir(Context)}, read(Context))
+        case known(Context) of
+            {ok, Status} -> zbackup:set_status(#{backup_dir => backup_site:dir(Context)}, Status);
+            {error, _, _} = Error -> Error
+        end
     end).
 
 %% @doc A restore or a proof failed. The site may start again at once.
@@ -86,34 +122,46 @@ failures(Context) ->
         #{at := At, message := Message} <- [maps:get(atom_to_binary(Job), Jobs, none)]
     ].
 
-%% @doc What is remembered.
+%% @doc What is remembered, for a page: nothing, where that is not known.
 -spec read(z:context()) -> zbackup:status().
 read(Context) ->
-    case zbackup:status(#{backup_dir => backup_site:dir(Context)}) of
+    case known(Context) of
         {ok, Status} -> Status;
         {error, _, _} -> #{failure => undefined, told => false, jobs => #{}, restored => undefined}
     end.
 
-%% One at a time. A status that cannot be written is told to the log: the backup is not worse for it.
+%% @doc What is remembered, for a decision.
+-spec known(z:context()) -> {ok, zbackup:status()} | zbackup:error().
+known(Context) ->
+    zbackup:status(#{backup_dir => backup_site:dir(Context)}).
+
 update(Fun, Context) ->
+    update_in(Fun, backup_site:dir(Context)).
+
+%% One at a time. A status that cannot be kept is told to the log: the backup is not worse for it.
+update_in(Fun, Dir) ->
+    Folder = #{backup_dir => Dir},
     jobs:run(mod_backup_status, fun() ->
-        Before = read(Context),
-        case Fun(Before) of
-            Before ->
+        Kept = case zbackup:status(Folder) of
+            {ok, Before} ->
+                case Fun(Before) of
+                    Before -> ok;
+                    Status -> zbackup:set_status(Folder, Status)
+                end;
+            {error, _, _} = Error ->
+                Error
+        end,
+        case Kept of
+            ok ->
                 ok;
-            Status ->
-                case zbackup:set_status(#{backup_dir => backup_site:dir(Context)}, Status) of
-                    ok ->
-                        ok;
-                    {error, Kind, Message} ->
-                        ?LOG_ERROR(#{
-                            in => zotonic_mod_backup,
-                            text => <<"The status of the backups cannot be kept">>,
-                            result => error,
-                            reason => Kind,
-                            message => Message
-                        })
-                end
+            {error, Kind, Message} ->
+                ?LOG_ERROR(#{
+                    in => zotonic_mod_backup,
+                    text => <<"The status of the backups cannot be kept">>,
+                    result => error,
+                    reason => Kind,
+                    message => Message
+                })
         end
     end).
 

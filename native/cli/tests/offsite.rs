@@ -444,6 +444,20 @@ fn what_a_store_says_is_told_with_advice() {
 }
 
 #[test]
+fn one_file_that_may_not_be_seen_does_not_keep_the_others_from_the_list() {
+    let (_store, proxy, site) = behind("");
+    let name = site.backup();
+    site.run("push").good();
+    proxy.set(Fault::Refuse {
+        words: "HEAD /",
+        answer: "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+        times: 1,
+    });
+    site.run("list --offsite").expect(0, &[&name]);
+    assert!(matches!(proxy.fault(), Fault::Refuse { times: 0, .. }));
+}
+
+#[test]
 fn a_secure_connection_is_one() {
     let store = Store::new();
     let mut site = store.site();

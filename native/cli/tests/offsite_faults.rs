@@ -7,17 +7,22 @@ mod common;
 use common::proxy::{BIG, Fault, Proxy, behind};
 use common::{PATIENCE, Running, SOON, Site, noise, tree, until, write};
 use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
-/// What is noted of the uploads under way.
-fn journal(site: &Site) -> String {
+/// Where it is noted what is being uploaded.
+fn journal_path(site: &Site) -> Option<PathBuf> {
     let mut files = fs::read_dir(site.backups()).unwrap();
-    let file = files.find_map(|entry| {
+    files.find_map(|entry| {
         let path = entry.unwrap().path();
         let name = path.to_str().unwrap();
         name.contains("backup.json.upload").then_some(path)
-    });
-    file.map_or_else(String::new, |file| fs::read_to_string(file).unwrap())
+    })
+}
+
+/// What is noted of the uploads under way.
+fn journal(site: &Site) -> String {
+    journal_path(site).map_or_else(String::new, |file| fs::read_to_string(file).unwrap())
 }
 
 #[test]
@@ -104,6 +109,34 @@ fn an_upload_whose_name_nobody_heard_is_taken_back() {
     site.run("push").good();
     assert_eq!(store.uploads(), [""; 0]);
     store.is_copy_of(&site);
+}
+
+#[test]
+fn what_another_machine_is_just_uploading_goes_on() {
+    let (store, proxy, site) = behind("");
+    site.backup();
+    proxy.set(Fault::LoseAfter {
+        words: "?uploads",
+        is_lost: false,
+    });
+    let running = Running::start(&mut site.zbackup("push"));
+    until("it has begun", || !store.uploads().is_empty());
+    running.signal("KILL");
+    running.wait(SOON);
+    proxy.set(Fault::None);
+    // As if that had been hours ago; and now another one is at it.
+    let path = journal_path(&site).unwrap();
+    let now = common::now();
+    let said = journal(&site);
+    let (line, _) = said.split_once("\"at\":").unwrap();
+    site.run("push").good();
+    assert_eq!(store.uploads(), [""; 0]);
+    fs::write(&path, format!("{line}\"at\":{}}}}}\n", now - 7200)).unwrap();
+    let (_, file) = line.split_once("\"name\":\"").unwrap();
+    store.begin(file.split_once('"').unwrap().0);
+    site.run("push").good();
+    assert_eq!(store.uploads().len(), 1);
+    assert_eq!(journal_path(&site), None, "it was looked for");
 }
 
 #[test]

@@ -28,6 +28,14 @@ pub(crate) fn check_with_reserve(folder: &Path, needed: u64) -> Result<()> {
     check_with(folder, needed, reserve)
 }
 
+/// How much fits on the file system of `folder`, with something left for others after it; where it tells.
+pub(crate) fn left(folder: &Path) -> Option<u64> {
+    let system = rustix::fs::statvfs(folder).ok()?;
+    let free = system.f_bavail.saturating_mul(system.f_frsize);
+    let all = system.f_blocks.saturating_mul(system.f_frsize);
+    (system.f_blocks > 0).then(|| free.saturating_sub(reserve(all)))
+}
+
 /// What is to be left of a file system of so many bytes.
 fn reserve(all: u64) -> u64 {
     (all / RESERVE_PART).clamp(SLACK, MOST_RESERVE)
@@ -82,6 +90,8 @@ mod tests {
     fn what_fits_passes_and_what_does_not_is_told() {
         let folder = tempfile::tempdir().unwrap();
         check(&folder.path().join("not/there/yet"), 1).unwrap();
+        let left = left(folder.path()).unwrap();
+        assert!(left > 0 && left < u64::MAX / 2, "{left}");
         let error = check(folder.path(), u64::MAX / 2).unwrap_err();
         assert_eq!(error.kind(), crate::error::ErrorKind::NoSpace);
         assert!(error.to_string().contains("free"), "{error}");

@@ -495,7 +495,7 @@ fn a_proof_is_kept_until_there_is_another_backup() {
 #[test]
 fn a_failure_is_remembered() {
     let scratch = Scratch::new();
-    assert_eq!(Status::load(scratch.path()), Status::default());
+    assert_eq!(Status::load(scratch.path()).unwrap(), Status::default());
     let failure = Failure {
         at: 1_795_000_000,
         kind: "database".into(),
@@ -509,10 +509,11 @@ fn a_failure_is_remembered() {
             name: "site-3".into(),
             timestamp: 1_794_000_000,
             at: 1_795_000_000,
+            database: Some("site on localhost".into()),
         }),
     };
     status.save(scratch.path()).unwrap();
-    assert_eq!(Status::load(scratch.path()), status);
+    assert_eq!(Status::load(scratch.path()).unwrap(), status);
     let name = scratch.names().into_iter().next().unwrap();
     assert_eq!(scratch.names().len(), 1, "nothing unfinished is left");
     use std::os::unix::fs::PermissionsExt;
@@ -520,8 +521,12 @@ fn a_failure_is_remembered() {
     assert_eq!(mode & 0o777, 0o600);
     // One that was cut begins anew.
     fs::write(scratch.join(&name), "{\"told\":tr").unwrap();
-    assert_eq!(Status::load(scratch.path()), Status::default());
+    assert_eq!(Status::load(scratch.path()).unwrap(), Status::default());
     Status::default().save(scratch.path()).unwrap();
+    // One that cannot be read is not taken for one that says nothing.
+    fs::remove_file(scratch.join(&name)).unwrap();
+    fs::create_dir(scratch.join(&name)).unwrap();
+    Status::load(scratch.path()).unwrap_err();
     Status::default()
         .save(&scratch.join("not/there"))
         .unwrap_err();

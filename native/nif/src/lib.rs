@@ -251,7 +251,7 @@ fn due<'a>(env: Env<'a>, request: Term<'a>) -> Term<'a> {
 /// What was remembered of the backups of a folder.
 #[rustler::nif(schedule = "DirtyIo")]
 fn status<'a>(env: Env<'a>, request: Term<'a>) -> Term<'a> {
-    let status = guarded(|| Ok(Status::load(&StoreRequest::decode(request)?.folder()?)));
+    let status = guarded(|| Status::load(&StoreRequest::decode(request)?.folder()?));
     answered(env, status)
 }
 

@@ -455,6 +455,7 @@ impl Reply for Plan {
             already,
             problems,
             aside,
+            room,
         } = self;
         let already: Vec<&str> = already.iter().map(BackupName::as_str).collect();
         map(
@@ -464,6 +465,7 @@ impl Reply for Plan {
                 ("already", already.encode(env)),
                 ("problems", problems.reply(env)),
                 ("aside", plain(env, aside.as_deref())),
+                ("room", plain(env, *room)),
             ],
         )
     }
@@ -493,6 +495,7 @@ impl Reply for LastRestore {
             name,
             timestamp,
             at,
+            database,
         } = self;
         map(
             env,
@@ -500,6 +503,7 @@ impl Reply for LastRestore {
                 ("name", name.encode(env)),
                 ("timestamp", timestamp.encode(env)),
                 ("at", at.encode(env)),
+                ("database", plain(env, database.as_ref())),
             ],
         )
     }

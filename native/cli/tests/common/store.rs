@@ -129,6 +129,13 @@ impl Store {
             .collect()
     }
 
+    /// Begins an upload, as another machine.
+    #[track_caller]
+    pub(crate) fn begin(&self, name: &str) {
+        let path = format!("/{}/{name}?uploads=", self.prefix);
+        self.curl(&path, &["--request", "POST"]).good();
+    }
+
     /// The uploads that are not completed.
     #[track_caller]
     pub(crate) fn uploads(&self) -> Vec<String> {

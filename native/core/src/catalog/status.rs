@@ -6,14 +6,13 @@ use crate::durable::{open_file, sync_folder, write_synced};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 /// The longest of it that is read, in bytes.
 const LONGEST: u64 = 1 << 20;
 
-/// How it goes with the backups of a folder. Nothing of it is worth an error: where it cannot be read,
-/// it begins anew.
+/// How it goes with the backups of a folder.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// The last backup that failed; none after one that did not.
@@ -39,6 +38,9 @@ pub struct LastRestore {
     pub timestamp: i64,
     /// When it was restored.
     pub at: i64,
+    /// The database that it was restored into, in the words of whoever restored it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<String>,
 }
 
 /// A job that failed.
@@ -53,15 +55,18 @@ pub struct Failure {
 }
 
 impl Status {
-    /// Reads it from a backup folder.
-    #[must_use]
-    pub fn load(folder: &Path) -> Self {
+    /// Reads it from a backup folder. Where there is none, or none that can be understood, it begins anew.
+    ///
+    /// # Errors
+    /// `Io`: what cannot be read may be there, and is not to be replaced.
+    pub fn load(folder: &Path) -> Result<Self> {
+        let path = folder.join(name());
         let mut text = Vec::new();
-        open_file(&folder.join(name()))
-            .and_then(|file| file.take(LONGEST).read_to_end(&mut text))
-            .ok()
-            .and_then(|_| serde_json::from_slice(&text).ok())
-            .unwrap_or_default()
+        match open_file(&path).and_then(|file| file.take(LONGEST).read_to_end(&mut text)) {
+            Ok(_) => Ok(serde_json::from_slice(&text).unwrap_or_default()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(Error::io("cannot read", &path)(error)),
+        }
     }
 
     /// Writes it to a backup folder: whoever reads it gets this one or the one before, also after the

@@ -8,6 +8,7 @@ use crate::catalog::FILE_NAME;
 use crate::durable::{NO_LINK, sync_folder};
 use crate::error::{Error, Result};
 use crate::hash::Sha256Hash;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
@@ -41,13 +42,21 @@ pub(super) struct BegunPart {
     pub(super) is_proven: bool,
 }
 
+/// An upload of which it is not known what the store calls it, or whether it is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Beginning {
+    /// The file.
+    pub(super) name: String,
+    /// When the store was told, in seconds since 1970.
+    #[serde(default)]
+    pub(super) at: Option<i64>,
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Line {
     /// The store is about to be told. What it calls the upload is not known yet.
-    Beginning {
-        name: String,
-    },
+    Beginning(Beginning),
     Begun(Begun),
     Part {
         id: String,
@@ -70,8 +79,8 @@ pub(super) struct Journal {
 #[derive(Debug, Default)]
 struct Left {
     begun: Vec<Begun>,
-    /// Names of files, uploads of which may be in the store.
-    beginning: Vec<String>,
+    /// What may be in the store.
+    beginning: Vec<Beginning>,
 }
 
 impl Journal {
@@ -124,29 +133,32 @@ impl Journal {
         &self.left.begun
     }
 
-    /// The files of which there may be uploads in the store that are not known here.
-    pub(super) fn beginning(&self) -> &[String] {
+    /// What may be in the store and is not known here.
+    pub(super) fn beginning(&self) -> &[Beginning] {
         &self.left.beginning
     }
 
     /// Before the store is told.
     pub(super) fn beginning_of(&mut self, name: &str) -> Result<()> {
-        let name = name.to_owned();
-        self.left.beginning.push(name.clone());
-        self.write(&Line::Beginning { name })?;
+        let beginning = Beginning {
+            name: name.to_owned(),
+            at: Some(Timestamp::now().as_second()),
+        };
+        self.left.beginning.push(beginning.clone());
+        self.write(&Line::Beginning(beginning))?;
         self.sync()
     }
 
     /// No upload of the file is in the store that is not known here.
     pub(super) fn searched(&mut self, name: &str) -> Result<()> {
-        self.left.beginning.retain(|other| other != name);
+        self.left.beginning.retain(|other| other.name != name);
         self.rewrite()
     }
 
     pub(super) fn begin(&mut self, begun: Begun) -> Result<()> {
         self.write(&Line::Begun(begun.clone()))?;
         self.sync()?;
-        self.left.beginning.retain(|name| *name != begun.name);
+        self.left.beginning.retain(|other| other.name != begun.name);
         self.left.begun.push(begun);
         Ok(())
     }
@@ -227,8 +239,8 @@ impl Left {
     /// The lines that say this.
     fn text(&self) -> Result<Vec<u8>> {
         let mut text = Vec::new();
-        for name in self.beginning.clone() {
-            text.extend(Line::Beginning { name }.text()?);
+        for beginning in self.beginning.clone() {
+            text.extend(Line::Beginning(beginning).text()?);
         }
         for begun in self.begun.clone() {
             let id = begun.id.clone();
@@ -256,9 +268,9 @@ fn read(text: &str) -> Left {
         .map_while(|line| serde_json::from_str(line).ok())
     {
         match line {
-            Line::Beginning { name } => left.beginning.push(name),
+            Line::Beginning(beginning) => left.beginning.push(beginning),
             Line::Begun(begun) => {
-                left.beginning.retain(|name| *name != begun.name);
+                left.beginning.retain(|other| other.name != begun.name);
                 all.push(begun);
             }
             Line::Part { id, part } => {
@@ -290,6 +302,11 @@ mod tests {
         }
     }
 
+    fn names(journal: &Journal) -> Vec<&str> {
+        let beginning = journal.beginning().iter();
+        beginning.map(|beginning| beginning.name.as_str()).collect()
+    }
+
     #[test]
     fn what_was_begun_and_not_ended_is_found_again() {
         let folder = tempfile::tempdir().unwrap();
@@ -318,7 +335,7 @@ mod tests {
         let mut expected = begun("b");
         expected.parts.push(second);
         assert_eq!(journal.begun(), [expected]);
-        assert_eq!(journal.beginning(), ["other"]);
+        assert_eq!(names(&journal), ["other"]);
         journal.searched("other").unwrap();
         journal.end("b").unwrap();
         drop(journal);
@@ -340,7 +357,7 @@ mod tests {
         std::fs::remove_dir(&new).unwrap();
         let journal = open().unwrap();
         assert_eq!(journal.begun(), [begun("a")]);
-        assert_eq!(journal.beginning(), ["other"]);
+        assert_eq!(names(&journal), ["other"]);
         // And locked, though it was written anew.
         let mut journal = journal;
         journal.searched("other").unwrap();

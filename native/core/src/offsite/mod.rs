@@ -25,6 +25,7 @@ mod source;
 mod store;
 mod transport;
 mod upload;
+mod uploads;
 
 pub use location::Offsite;
 pub use pull::{Newest, PullOptions, Pulled, PulledBackup, pull};
@@ -76,8 +77,11 @@ pub fn list(offsite: &Offsite, monitor: &Monitor) -> Result<Listing> {
         let (entries, refused) = list.catalog.entries();
         let mut sizes = HashMap::new();
         for (_, part) in entries.iter().flat_map(Entry::parts) {
-            if let Some(head) = store.head(part.file.as_str()).await? {
-                sizes.insert(part.file.to_string(), head.size);
+            match store.head(part.file.as_str()).await {
+                Ok(Some(head)) => drop(sizes.insert(part.file.to_string(), head.size)),
+                // So a store speaks also of what is not there, to a key that may not list. It is not there for us.
+                Err(error) if error.kind() != ErrorKind::Permission => return Err(error),
+                Ok(None) | Err(_) => {}
             }
         }
         let backups = entries

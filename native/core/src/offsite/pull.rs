@@ -466,7 +466,10 @@ impl<'a> Pull<'a> {
         came.bytes = needed
             .iter()
             .fold(0_u64, |sum, (_, _, head)| sum.saturating_add(head.size));
-        room::check_with_reserve(self.path, came.bytes).map_err(of_one)?;
+        // What a program has fetched has its room already.
+        if !matches!(self.source, Source::Relay(_)) {
+            room::check_with_reserve(self.path, came.bytes).map_err(of_one)?;
+        }
         for (part, stored) in kept {
             if let Some(hash) = stored.sha256 {
                 let note = self.prove(entry, part, stored, self.path, hash)?;

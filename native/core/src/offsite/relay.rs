@@ -4,22 +4,22 @@
 
 use super::pull::Pull;
 use super::push::{is_newer, superseded};
-use super::store::{Head, List};
+use super::store::{Head, LONGEST_LIST, List, MOST_ENTRIES};
 use super::{Known, Problem, PullOptions, Pulled, Runtime, Source, is_same, known};
-use crate::catalog::{BackupFolder, BackupName, Catalog, Entry, FILE_NAME, StoredPart};
+use crate::catalog::{
+    BackupFolder, BackupName, Catalog, Entry, FILE_NAME, StoredPart, count_entries,
+};
 use crate::durable::{open_file, write_synced};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hash::Sha256Hash;
 use crate::progress::{Monitor, Phase};
+use crate::room;
 use crate::stream::seems;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-
-/// The longest list that is read, in bytes.
-const LONGEST_LIST: u64 = 16 << 20;
 
 /// Files of a backup to be carried.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -43,6 +43,8 @@ pub struct Plan {
     pub problems: Vec<Problem>,
     /// The name under which to keep what is in the place of the list and is none.
     pub aside: Option<String>,
+    /// The longest file that there is room for, in bytes: not each list says how long one is.
+    pub room: Option<u64>,
 }
 
 /// What of a folder is to be uploaded to a store with the list that is in the relay. What is there already is
@@ -68,6 +70,7 @@ pub fn offer(folder: &Path, relay: &Path, monitor: &Monitor) -> Result<Plan> {
             let hash = hex::encode(Sha256::digest(text));
             format!("{FILE_NAME}.damaged-{}", &hash[..8])
         }),
+        room: None,
     };
     monitor.begin(Phase::Upload, None)?;
     let mut marks = Vec::new();
@@ -194,6 +197,7 @@ pub fn wanted(
     entries.retain(|entry| options.is_own(&entry.name));
     pull.refuse(&refused);
     let mut loads = Vec::new();
+    let mut needed: u64 = 0;
     for entry in pull.sort(entries, &list.catalog)? {
         let mut files = Vec::new();
         for (_, stored) in entry.parts() {
@@ -201,6 +205,17 @@ pub fn wanted(
                 files.push(stored.clone());
             }
         }
+        let sizes = files.iter().filter_map(|stored| stored.size);
+        let with_it = sizes.fold(needed, u64::saturating_add);
+        if let Err(error) = room::check_with_reserve(folder, with_it) {
+            pull.pulled.problems.push(Problem {
+                name: entry.name.to_string(),
+                kind: error.kind(),
+                reason: error.to_string(),
+            });
+            continue;
+        }
+        needed = with_it;
         loads.push(Load {
             name: entry.name,
             timestamp: entry.timestamp,
@@ -212,6 +227,7 @@ pub fn wanted(
         already: pull.pulled.already,
         problems: pull.pulled.problems,
         aside: None,
+        room: room::left(folder),
     })
 }
 
@@ -237,11 +253,17 @@ pub(super) fn read_list(relay: &Path) -> Result<List> {
     let path = relay.join(FILE_NAME);
     let mut text = Vec::new();
     match open_file(&path).and_then(|file| file.take(LONGEST_LIST + 1).read_to_end(&mut text)) {
-        Ok(_) if text.len() as u64 > LONGEST_LIST => Err(Error::Offsite {
-            kind: ErrorKind::Damaged,
-            message: "the list of backups in the file store is far too long to be one; look who writes there"
-                .into(),
-        }),
+        Ok(_)
+            if text.len() as u64 > LONGEST_LIST
+                || count_entries(&text).is_some_and(|count| count > MOST_ENTRIES) =>
+        {
+            Err(Error::Offsite {
+                kind: ErrorKind::Damaged,
+                message: "the list of backups in the file store is far too long to be one; look who writes \
+                          there"
+                    .into(),
+            })
+        }
         Ok(_) => Ok(List::of(text.into())),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(List::none()),
         Err(error) => Err(Error::io("cannot read", &path)(error)),

@@ -10,12 +10,11 @@ use crate::hash::Sha256Hash;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use md5::{Digest, Md5};
-use object_store::aws::{AmazonS3, AmazonS3Builder, AwsAuthorizer, Checksum, S3ConditionalPut};
-use object_store::client::{HttpConnector, HttpRequestBody};
+use object_store::aws::{AmazonS3, AmazonS3Builder, Checksum, S3ConditionalPut};
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::{
-    Attribute, Attributes, BackoffConfig, ClientOptions, GetOptions, GetRange, ObjectMeta,
-    ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, RetryConfig,
+    Attribute, Attributes, BackoffConfig, GetOptions, GetRange, ObjectMeta, ObjectStore,
+    ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, RetryConfig,
     UpdateVersion,
 };
 use std::ops::Range;
@@ -29,8 +28,8 @@ const FIRST_PATIENCE: Duration = Duration::from_secs(15);
 const MOST_READS: u32 = 4;
 /// The longest list that is read, in bytes, and the most entries that one has. A backup takes some hundred
 /// bytes of it; what is read takes many times its length in memory.
-const LONGEST_LIST: u64 = 2 << 20;
-const MOST_ENTRIES: usize = 1000;
+pub(super) const LONGEST_LIST: u64 = 2 << 20;
+pub(super) const MOST_ENTRIES: usize = 1000;
 /// What comes slower than this is given up, in bytes a second.
 const SLOWEST: u64 = 16 << 10;
 
@@ -41,9 +40,9 @@ pub(super) struct Store {
     /// For what must be known to have been asked once.
     once: AmazonS3,
     /// For all others.
-    s3: AmazonS3,
+    pub(super) s3: AmazonS3,
     pub(super) patience: Duration,
-    connector: Connector,
+    pub(super) connector: Connector,
 }
 
 /// What a store tells of a file without sending it.
@@ -423,47 +422,6 @@ impl Store {
         }
     }
 
-    /// What the store calls the uploads of a file that are not completed.
-    pub(super) async fn uploads(&self, name: &str) -> Result<Vec<String>> {
-        let doing = "cannot list the uploads in";
-        let key = self.location.key(name)?;
-        let found = self.query_uploads(key.as_ref()).await;
-        let xml = found.map_err(|error| self.fail(doing, &error))?;
-        uploads_of(&xml, key.as_ref()).ok_or_else(|| Error::Offsite {
-            kind: ErrorKind::Store,
-            message: format!(
-                "{doing} {}: what the store answers is not the whole list of them",
-                self.location
-            ),
-        })
-    }
-
-    /// `object_store` has no request for this.
-    async fn query_uploads(&self, key: &str) -> object_store::Result<String> {
-        let generic =
-            |source: Box<dyn std::error::Error + Send + Sync>| object_store::Error::Generic {
-                store: "S3",
-                source,
-            };
-        let mut url = reqwest::Url::parse(&self.location.bucket_url())
-            .map_err(|error| generic(error.into()))?;
-        url.query_pairs_mut()
-            .append_pair("prefix", key)
-            .append_pair("uploads", "");
-        let mut request = http::Request::get(url.as_str())
-            .body(HttpRequestBody::empty())
-            .map_err(|error| generic(error.into()))?;
-        let credential = self.s3.credentials().get_credential().await?;
-        AwsAuthorizer::new(&credential, "s3", &self.location.region)
-            .try_authorize(&mut request, None)?;
-        let client = self.connector.connect(&ClientOptions::new())?;
-        let answer = client.execute(request).await;
-        let answer = answer.map_err(|error| generic(error.into()))?;
-        let body = answer.into_body().bytes().await;
-        let body = body.map_err(|error| generic(error.into()))?;
-        Ok(String::from_utf8_lossy(&body).into_owned())
-    }
-
     /// Removes a file. It does not matter whether it is there.
     pub(super) async fn remove(&self, name: &str) -> Result<()> {
         match self.s3.delete(&self.location.key(name)?).await {
@@ -502,45 +460,6 @@ fn is_md5(e_tag: &str, text: &[u8]) -> bool {
         .eq_ignore_ascii_case(&hex::encode(Md5::digest(text)))
 }
 
-/// What the uploads of a key are called, when this is the list of all.
-fn uploads_of(xml: &str, key: &str) -> Option<Vec<String>> {
-    let (_, list) = xml.split_once("<ListMultipartUploadsResult")?;
-    if tagged(list, "IsTruncated").is_some_and(|text| text.trim() == "true") {
-        return None;
-    }
-    let uploads = list.split("<Upload>").skip(1);
-    let of_key = uploads.filter(|upload| tagged(upload, "Key").as_deref() == Some(key));
-    of_key.map(|upload| tagged(upload, "UploadId")).collect()
-}
-
-/// The text of an element, as it is meant.
-fn tagged(xml: &str, name: &str) -> Option<String> {
-    let (_, rest) = xml.split_once(&format!("<{name}>"))?;
-    let (mut rest, _) = rest.split_once(&format!("</{name}>"))?;
-    let mut text = String::new();
-    while let Some((before, after)) = rest.split_once('&') {
-        let (entity, after) = after.split_once(';')?;
-        let code = entity.strip_prefix('#');
-        let code = code.map(|code| match code.strip_prefix(['x', 'X']) {
-            Some(hex) => u32::from_str_radix(hex, 16),
-            None => code.parse(),
-        });
-        text.push_str(before);
-        text.push(match (entity, code) {
-            (_, Some(code)) => char::from_u32(code.ok()?)?,
-            ("amp", _) => '&',
-            ("lt", _) => '<',
-            ("gt", _) => '>',
-            ("quot", _) => '"',
-            ("apos", _) => '\'',
-            _ => return None,
-        });
-        rest = after;
-    }
-    text.push_str(rest);
-    Some(text)
-}
-
 /// Whether the upload is not known (any more).
 pub(super) fn is_unknown_upload(error: &object_store::Error) -> bool {
     matches!(Fault::of(error), Some(Fault::Refused { code, .. }) if code == "NoSuchUpload")
@@ -557,34 +476,6 @@ fn cannot_compare(error: &object_store::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn list(inside: &str) -> String {
-        format!(
-            "<?xml?><ListMultipartUploadsResult xmlns=\"s3\">{inside}</ListMultipartUploadsResult>"
-        )
-    }
-
-    #[test]
-    fn uploads_are_found_however_they_are_written() {
-        let id = "a&b".repeat(200);
-        let upload = |key: &str| {
-            let id = id.replace('&', "&amp;");
-            format!("<Upload><Key>{key}</Key><UploadId>{id}</UploadId></Upload>")
-        };
-        let long = "k".repeat(400);
-        for (text, key) in [
-            ("it&#39;s/a&#x26;b&lt;&gt;&quot;&apos;", "it's/a&b<>\"'"),
-            (long.as_str(), long.as_str()),
-        ] {
-            let xml = list(&(upload("other") + &upload(text)));
-            assert_eq!(uploads_of(&xml, key), Some(vec![id.clone()]));
-        }
-        assert_eq!(uploads_of(&list(&upload("ab.enc")), "ab"), Some(vec![]));
-        assert_eq!(uploads_of(&list(""), "ab"), Some(vec![]));
-        let part = list(&format!("<IsTruncated>true</IsTruncated>{}", upload("ab")));
-        assert_eq!(uploads_of(&part, "ab"), None);
-        assert_eq!(uploads_of("<html>welcome</html>", "ab"), None);
-    }
 
     #[test]
     fn an_etag_can_be_the_md5_of_a_list() {

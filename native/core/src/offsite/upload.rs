@@ -165,19 +165,33 @@ async fn begin_new(
     }
 }
 
-/// Has the store forget what was begun when it was not known yet what the upload is called.
+/// Has the store forget what was begun when it was not known yet what the upload is called. Only what was begun at
+/// that time: another machine may just be uploading a file of that name.
 pub(super) async fn forget_unknown(store: &Store, journal: &RefCell<Journal>) -> Result<()> {
-    let names = journal.borrow().beginning().to_vec();
-    for name in names {
+    let beginning = journal.borrow().beginning().to_vec();
+    for name in beginning.iter().map(|beginning| &beginning.name) {
         let known = journal.borrow().begun().to_vec();
-        for id in store.uploads(&name).await? {
-            if !known.iter().any(|begun| begun.id == id) {
-                store.abort(&name, &id).await?;
+        for upload in store.uploads(name).await? {
+            let may_be_ours = beginning.iter().any(|beginning| {
+                beginning.name == *name && is_of_the_time(beginning.at, upload.begun)
+            });
+            if may_be_ours && !known.iter().any(|begun| begun.id == upload.id) {
+                store.abort(name, &upload.id).await?;
             }
         }
-        journal.borrow_mut().searched(&name)?;
+        journal.borrow_mut().searched(name)?;
     }
     Ok(())
+}
+
+/// Whether an upload that the store began then may be the one that was asked for at that time. The clocks may
+/// differ, as far as a store takes a request at all. Not each store says when it was.
+fn is_of_the_time(asked: Option<i64>, begun: Option<i64>) -> bool {
+    const LONGEST: u64 = 20 * 60;
+    match (asked, begun) {
+        (Some(asked), Some(begun)) => asked.abs_diff(begun) <= LONGEST,
+        _ => true,
+    }
 }
 
 /// Has the store forget an upload.
@@ -490,6 +504,16 @@ pub(super) fn is_file(head: &Head, size: u64, sha256: Sha256Hash) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_upload_of_another_time_is_of_another() {
+        assert!(is_of_the_time(Some(10_000), Some(10_500)));
+        assert!(is_of_the_time(Some(10_500), Some(10_000)));
+        assert!(!is_of_the_time(Some(10_000), Some(20_000)));
+        assert!(!is_of_the_time(Some(20_000), Some(10_000)));
+        assert!(is_of_the_time(None, Some(1)));
+        assert!(is_of_the_time(Some(1), None));
+    }
 
     #[test]
     fn parts_are_few_enough() {

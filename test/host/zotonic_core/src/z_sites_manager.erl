@@ -5,4 +5,5 @@
 
 -spec restart(atom()) -> ok | {error, term()}.
 restart(Site) ->
-    host:tell({restart, Site}).
+    ok = host:tell({restart, Site}),
+    host:get(restarted, ok).
