@@ -1,3 +1,5 @@
+{# Without the right to see them the list would say that there are none: the alerts say why, see there. #}
+{% if m.acl.is_allowed.use.mod_backup %}
 {% with m.backup.allow_backup_download, m.acl.is_admin as is_download, is_admin %}
 <div class="table-responsive">
 <table class="table">
@@ -70,3 +72,4 @@
 </table>
 </div>
 {% endwith %}
+{% endif %}
