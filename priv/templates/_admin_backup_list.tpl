@@ -52,7 +52,7 @@
                     <td class="text-right">
                         {% if backup.is_database_present or backup.is_files_present %}
                             <button type="button" class="btn btn-default btn-xs" id="{{ #verify.nr }}"
-                                    aria-label="{_ Verify _} {{ backup.name|escape }}">{_ Verify _}</button>
+                                    aria-label="{_ Verify now _} {{ backup.name|escape }}">{_ Verify now _}</button>
                             {% wire id=#verify.nr postback={verify name=backup.name} delegate=`controller_admin_backup` %}
                             {% if is_admin %}
                                 <button type="button" class="btn btn-default btn-xs" id="{{ #restore.nr }}"
