@@ -70,8 +70,26 @@ urls_are_encoded_test() ->
         Hrefs
     ).
 
+%% Who was logged off, by a restore, is told so and not that there are no backups.
+who_may_not_see_backups_is_told_so_test() ->
+    Guard = <<"{% if m.acl.is_allowed.use.mod_backup %}">>,
+    List = list_template(),
+    ?assertMatch({match, _}, re:run(List, <<Guard/binary, ".*There are no backups yet.*{% endif %}\\s*$">>, [dotall])),
+    Alerts = template("_admin_backup_alerts.tpl"),
+    ?assertMatch(
+        {match, _},
+        re:run(
+            Alerts,
+            <<"{% if not m.acl.is_allowed.use.mod_backup %}.*Log on again.*{% else %}.*No nightly backups">>,
+            [dotall]
+        )
+    ).
+
 list_template() ->
-    {ok, Template} = file:read_file(filename:join(priv_dir(), "templates/_admin_backup_list.tpl")),
+    template("_admin_backup_list.tpl").
+
+template(Name) ->
+    {ok, Template} = file:read_file(filename:join([priv_dir(), "templates", Name])),
     Template.
 
 %% @doc The folder of the templates. Beside that of the sources, wherever it was compiled.

@@ -1,3 +1,12 @@
+{# A page that stays open through a restore can be of a session that the restored database does not know: nothing
+ # that it may not see is to look as if it were not there. #}
+{% if not m.acl.is_allowed.use.mod_backup %}
+    <div class="alert alert-warning" role="alert">
+        <strong>{_ You are not logged on any more. _}</strong>
+        {_ A restored database does not know who logged on after it was backed up. _}
+        <a class="alert-link" href="{% url logon %}">{_ Log on again _}</a>
+    </div>
+{% else %}
 {% with m.backup.status as status %}
     {% if m.backup.encrypt_backups and not m.backup.has_encrypt_password %}
         <div class="alert alert-danger" role="alert">
@@ -50,3 +59,4 @@
         </div>
     {% endif %}
 {% endwith %}
+{% endif %}

@@ -1,3 +1,5 @@
+{# Without the right to see them the list would say that there are none: the alerts say why, see there. #}
+{% if m.acl.is_allowed.use.mod_backup %}
 {% with m.backup.allow_backup_download, m.acl.is_admin as is_download, is_admin %}
 <div class="table-responsive">
 <table class="table">
@@ -50,7 +52,7 @@
                     <td class="text-right">
                         {% if backup.is_database_present or backup.is_files_present %}
                             <button type="button" class="btn btn-default btn-xs" id="{{ #verify.nr }}"
-                                    aria-label="{_ Verify _} {{ backup.name|escape }}">{_ Verify _}</button>
+                                    aria-label="{_ Verify now _} {{ backup.name|escape }}">{_ Verify now _}</button>
                             {% wire id=#verify.nr postback={verify name=backup.name} delegate=`controller_admin_backup` %}
                             {% if is_admin %}
                                 <button type="button" class="btn btn-default btn-xs" id="{{ #restore.nr }}"
@@ -70,3 +72,4 @@
 </table>
 </div>
 {% endwith %}
+{% endif %}

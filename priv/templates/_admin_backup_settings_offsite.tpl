@@ -43,7 +43,9 @@
                                placeholder="{% if offsite.has_secret %}{_ stays as it is _}{% endif %}">
                         <p class="help-block">{_ It is not shown. Leave it empty to keep it. _}</p>
                     </div>
-                    <button class="btn btn-primary" type="submit">{_ Save _}</button>
+                    <div class="form-group">
+                        <button class="btn btn-primary" type="submit">{_ Save _}</button>
+                    </div>
                 </form>
             {% endif %}
         {% endwith %}
