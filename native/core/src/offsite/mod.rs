@@ -26,6 +26,8 @@ mod store;
 mod transport;
 mod upload;
 
+#[doc(hidden)]
+pub use journal::uploads_under_way;
 pub use location::Offsite;
 pub use pull::{Newest, PullOptions, Pulled, PulledBackup, pull};
 pub use push::{PushOptions, Pushed, PushedBackup, push};
