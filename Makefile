@@ -5,7 +5,7 @@ SHELL := /bin/bash
 # rustup's folder, for a shell that has not read the profile that rustup wrote.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 .DEFAULT_GOAL := help
-.PHONY: help build demo test torture bench check clean setup shellcheck host-contract pot
+.PHONY: help build demo test torture bench check fuzz clean setup shellcheck host-contract pot
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -15,7 +15,7 @@ setup:
 
 build: setup ## the command line, the native library and the Erlang code, for use
 	scripts/build-nif
-	cargo build --release --package zbackup
+	scripts/cargo-for-use build --release --package zbackup
 	rebar3 as test compile
 
 demo: setup ## back up a sample site, lose it and bring it back
@@ -25,21 +25,28 @@ test: setup ## all tests, with a PostgreSQL and an object store of their own
 	scripts/with-postgres scripts/with-s3 cargo test --workspace
 	scripts/with-postgres scripts/with-s3 rebar3 as test do eunit, ct
 
-torture: setup ## kill backups and restores many times more than make test does
-	ZBACKUP_TORTURE=20 scripts/with-postgres cargo test --release --package zbackup --test crash --test restore_crash
+torture: setup ## accidents at every step and any time, many times more than in make test (TIMES=20)
+	scripts/with-postgres scripts/with-s3 scripts/torture $(or $(TIMES),20)
 
-bench: ## how fast this is beside other programs, as a table (BENCH_SIZES="small large")
+bench: setup ## how fast this is beside other programs, as a table (BENCH_SIZES="small large")
 	@scripts/setup bench
-	cargo build --release --package zbackup
+	scripts/cargo-for-use build --release --package zbackup
 	scripts/build-nif
 	rebar3 as test compile
 	scripts/with-postgres bench/run $(BENCH_SIZES)
 
-check: setup shellcheck ## formatting, lints, types, cross references, shell scripts
+check: setup shellcheck ## formatting, lints, types, cross references, shell scripts, licences and sources
+	@scripts/setup check
 	cargo fmt --all --check
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	rebar3 as test xref
 	rebar3 as test dialyzer
+	scripts/deny
+
+fuzz: setup ## random input for whatever reads what comes from outside (TIME=seconds for each target)
+	@scripts/setup fuzz
+	scripts/fuzz $(or $(TIME),60)
 
 host-contract: setup ## what src/ needs of Zotonic, as Erlang terms: {Module, Function, Arity} and {record, Name, Fields}
 	@rebar3 as test do compile, eunit --module=host_contract_tests >&2

@@ -172,6 +172,17 @@ wrong_files_test_() ->
         ]
     ].
 
+%% Also in a field that nobody reads: each level takes some of the stack, which has an end.
+no_depth_is_too_much_test_() ->
+    Deep = fun(Around) -> lists:foldl(fun(_, Term) -> Around(Term) end, 1, lists:seq(1, 200000)) end,
+    [
+        {timeout, 60, ?_test(is_usage("too deep", Way(Deep(Around))))}
+     || Around <- [fun(Term) -> [Term] end, fun(Term) -> #{<<"unknown">> => Term} end],
+        Way <- [
+            fun(Term) -> zbackup:set_status(#{backup_dir => "/nowhere"}, #{unknown => Term}) end
+        ]
+    ].
+
 wrong_jobs_test_() ->
     [
         ?_test(is_usage("job", Way(Job)))

@@ -5,14 +5,25 @@
 
 mod common;
 
-use common::proxy::{Fault, Proxy};
+use common::fault::{Tally, times};
+use common::proxy::{Fault, Proxy, behind};
 use common::store::{Store, env};
 use common::{PATIENCE, Running, Site, kill, noise, tree, until, write};
 use std::fs;
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// One test at a time: they share the store that is killed.
+static STORE: Mutex<()> = Mutex::new(());
+
+fn server() -> u32 {
+    let pid = fs::read_to_string(env("PID")).unwrap();
+    pid.trim().parse().unwrap()
+}
 
 #[test]
 fn a_store_that_is_killed_and_comes_back_gets_all_of_it() {
+    let _alone = STORE.lock().unwrap_or_else(PoisonError::into_inner);
     let store = Store::new();
     let proxy = Proxy::new(&env("ENDPOINT"));
     let mut site = Site::new();
@@ -31,19 +42,12 @@ fn a_store_that_is_killed_and_comes_back_gets_all_of_it() {
     };
     let mut so_far = 0;
     until("some parts are there", || parts(&mut so_far) > 4);
-    let server: u32 = fs::read_to_string(env("PID"))
-        .unwrap()
-        .trim()
-        .parse()
-        .unwrap();
-    kill("KILL", server);
+    let killed = server();
+    kill("KILL", killed);
     assert!(running.is_running());
     proxy.set(Fault::None);
     running.wait(PATIENCE).good();
-    assert_ne!(
-        fs::read_to_string(env("PID")).unwrap().trim(),
-        server.to_string()
-    );
+    assert_ne!(server(), killed);
     store.is_copy_of(&site);
     assert_eq!(store.uploads(), [""; 0]);
 
@@ -51,4 +55,35 @@ fn a_store_that_is_killed_and_comes_back_gets_all_of_it() {
     let running = Running::start(&mut other.zbackup("pull"));
     running.wait(PATIENCE).good();
     common::assert_same(&tree(&other.backups()), &tree(&site.backups()));
+}
+
+/// At any time of a push: it goes on, or says so and the next one does.
+#[test]
+fn a_store_that_dies_at_any_time_loses_nothing() {
+    let _alone = STORE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut tally = Tally::new("push, the store dies");
+    let (_, _, site) = behind("");
+    site.backup();
+    let began = Instant::now();
+    site.run("push").good();
+    let takes = began.elapsed();
+    let count = 2 * times();
+    for number in 0..count {
+        let (store, _proxy, site) = behind("");
+        site.backup();
+        let mut running = Running::start(&mut site.zbackup("push"));
+        std::thread::sleep(takes.mul_f64(f64::from(number) / f64::from(count)));
+        let is_pushing = running.is_running();
+        kill("KILL", server());
+        let ran = running.wait(PATIENCE);
+        if !ran.status.success() {
+            ran.expect(1, &["zbackup: "]);
+            site.run("push").good();
+        }
+        store.is_copy_of(&site);
+        assert_eq!(store.uploads(), [""; 0]);
+        site.run("verify").good();
+        tally.step(is_pushing);
+    }
+    tally.finish(1);
 }

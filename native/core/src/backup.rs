@@ -75,6 +75,13 @@ pub fn run(site: &Site, options: Options, monitor: &Monitor) -> Result<Report> {
     let began = Instant::now();
     let now = Timestamp::now();
     let zone = site.time_zone()?;
+    // No list can say so: it would not be a backup for anybody.
+    if now.as_second() < 0 {
+        return Err(Error::Usage(format!(
+            "the clock of this machine says that it is {}: set it first",
+            zone.to_datetime(now).date()
+        )));
+    }
     let day = options.day.unwrap_or_else(|| zone.to_datetime(now).date());
     let name = BackupName::try_from(schedule::backup_name(site.site.as_str(), day))
         .map_err(Error::Usage)?;

@@ -98,12 +98,20 @@ fn plain(expected: &str) -> &str {
     }
 }
 
-/// A map with names as keys. `undefined` is the same as absence.
+/// How deep maps and lists can be in each other. No request has more than four; and what is far deeper, also in
+/// a field that is ignored, would take more than there is of a stack, and with that the node.
+const DEEPEST: u8 = 16;
+
+/// A map with names as keys, and how deep it is in others. `undefined` is the same as absence.
 #[derive(Clone)]
-pub(crate) struct Fields<'a>(Vec<(String, Term<'a>)>);
+pub(crate) struct Fields<'a>(Vec<(String, Term<'a>)>, u8);
 
 impl<'a> Fields<'a> {
     pub(crate) fn of(term: Term<'a>) -> Result<Self, Wrong> {
+        Self::at(term, 0)
+    }
+
+    fn at(term: Term<'a>, depth: u8) -> Result<Self, Wrong> {
         let iterator = MapIterator::new(term).ok_or_else(|| Wrong::new("it should be a map"))?;
         let mut fields = Vec::new();
         for (key, value) in iterator {
@@ -117,7 +125,7 @@ impl<'a> Fields<'a> {
                 fields.push((name, value));
             }
         }
-        Ok(Self(fields))
+        Ok(Self(fields, depth))
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {
@@ -134,7 +142,7 @@ impl<'a> Fields<'a> {
             .0
             .into_iter()
             .partition(|(name, _)| names.contains(&name.as_str()));
-        (Self(named), Self(others))
+        (Self(named, self.1), Self(others, self.1))
     }
 
     pub(crate) fn read<T: DeserializeOwned>(self) -> Result<T, Wrong> {
@@ -145,6 +153,7 @@ impl<'a> Fields<'a> {
         Access {
             fields: self.0.into_iter(),
             current: None,
+            depth: self.1,
         }
     }
 }
@@ -152,6 +161,7 @@ impl<'a> Fields<'a> {
 struct Access<'a> {
     fields: std::vec::IntoIter<(String, Term<'a>)>,
     current: Option<(String, Term<'a>)>,
+    depth: u8,
 }
 
 impl<'de> MapAccess<'de> for Access<'_> {
@@ -173,17 +183,26 @@ impl<'de> MapAccess<'de> for Access<'_> {
         let Some((name, value)) = self.current.take() else {
             return Err(Wrong::new("a field has no value"));
         };
-        seed.deserialize(Value::new(value))
+        Value::within(value, self.depth)
+            .and_then(|value| seed.deserialize(value))
             .map_err(|wrong| wrong.within(&name))
     }
 }
 
-/// Any value in a request.
-pub(crate) struct Value<'a>(Term<'a>);
+/// Any value in a request, and how deep it is in maps and lists.
+pub(crate) struct Value<'a>(Term<'a>, u8);
 
 impl<'a> Value<'a> {
     pub(crate) fn new(term: Term<'a>) -> Self {
-        Self(term)
+        Self(term, 0)
+    }
+
+    /// One in a map or a list that is so deep.
+    fn within(term: Term<'a>, depth: u8) -> Result<Self, Wrong> {
+        match depth {
+            DEEPEST.. => Err(Wrong::new("it is far too deep")),
+            _ => Ok(Self(term, depth + 1)),
+        }
     }
 
     fn text(&self) -> Result<String, Wrong> {
@@ -217,7 +236,7 @@ impl<'de> Deserializer<'de> for Value<'_> {
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
         match self.0.get_type() {
             TermType::Binary => visitor.visit_string(self.text()?),
-            TermType::Map => visitor.visit_map(Fields::of(self.0)?.access()),
+            TermType::Map => visitor.visit_map(Fields::at(self.0, self.1)?.access()),
             TermType::Integer => match self.0.decode::<i64>() {
                 Ok(number) => visitor.visit_i64(number),
                 Err(_) => Err(Wrong::invalid_type(Unexpected::Other("number"), &visitor)),
@@ -228,7 +247,9 @@ impl<'de> Deserializer<'de> for Value<'_> {
             },
             TermType::List => {
                 let items = self.list()?.into_iter().enumerate();
-                visitor.visit_seq(SeqDeserializer::new(items.map(|(at, item)| Item(at, item))))
+                visitor.visit_seq(SeqDeserializer::new(
+                    items.map(|(at, item)| Item(at, item, self.1)),
+                ))
             }
             _ => Err(Wrong::invalid_type(Unexpected::Other("term"), &visitor)),
         }
@@ -249,7 +270,7 @@ impl<'de> Deserializer<'de> for Value<'_> {
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Wrong> {
-        visitor.visit_map(Fields::of(self.0)?.access())
+        visitor.visit_map(Fields::at(self.0, self.1)?.access())
     }
 
     forward_to_deserialize_any! {
@@ -258,8 +279,8 @@ impl<'de> Deserializer<'de> for Value<'_> {
     }
 }
 
-/// An element of a list.
-struct Item<'a>(usize, Term<'a>);
+/// An element of a list that is so deep.
+struct Item<'a>(usize, Term<'a>, u8);
 
 impl<'de, 'a> IntoDeserializer<'de, Wrong> for Item<'a> {
     type Deserializer = Self;
@@ -273,9 +294,9 @@ impl<'de> Deserializer<'de> for Item<'_> {
     type Error = Wrong;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
-        let Self(at, term) = self;
-        Value(term)
-            .deserialize_any(visitor)
+        let Self(at, term, depth) = self;
+        Value::within(term, depth)
+            .and_then(|value| value.deserialize_any(visitor))
             .map_err(|wrong| wrong.within(&format!("[{at}]")))
     }
 

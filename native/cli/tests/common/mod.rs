@@ -7,6 +7,7 @@
 )]
 
 pub(crate) mod account;
+pub(crate) mod fault;
 pub(crate) mod postgres;
 pub(crate) mod proxy;
 pub(crate) mod store;

@@ -9,7 +9,7 @@ use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, Timespec, fstat, mkdirat, ope
 use rustix::io::Errno;
 use std::ffi::CStr;
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -184,8 +184,7 @@ impl FolderReader {
     /// Whoever the target belongs to may write to the list, and we may be root: what is in it is looked at as
     /// if it came from an archive.
     pub(crate) fn next(&mut self) -> io::Result<Option<FolderEntry>> {
-        use std::io::BufRead;
-        if self.0.fill_buf()?.is_empty() {
+        if self.is_at_end()? {
             return Ok(None);
         }
         let length = u64::from_le_bytes(self.bytes()?);
@@ -211,6 +210,15 @@ impl FolderReader {
             mode,
             modified,
         }))
+    }
+
+    fn is_at_end(&mut self) -> io::Result<bool> {
+        loop {
+            match self.0.fill_buf() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                filled => return filled.map(<[u8]>::is_empty),
+            }
+        }
     }
 
     fn bytes<const N: usize>(&mut self) -> io::Result<[u8; N]> {

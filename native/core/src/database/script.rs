@@ -12,7 +12,7 @@ mod lexer;
 mod psql;
 
 pub(crate) use check::watch_dump;
-pub use check::{check_dump, check_script};
+pub use check::{check_dump, check_script, loaded_of};
 
 use super::statement::{Schema, Verdict};
 use super::token::{Token, is_copy_in, table};

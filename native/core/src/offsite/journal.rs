@@ -259,6 +259,16 @@ impl Left {
     }
 }
 
+/// What the journal of the store `id` says, after it was opened as a push does; for the fuzz targets.
+///
+/// # Errors
+/// As a push has them.
+#[doc(hidden)]
+pub fn uploads_under_way(folder: &Path, id: &str) -> Result<String> {
+    let journal = Journal::open(folder, id)?;
+    Ok(format!("{:?}", journal.left))
+}
+
 /// What the lines say. The last may be cut off.
 fn read(text: &str) -> Left {
     let mut left = Left::default();

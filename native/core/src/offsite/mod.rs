@@ -27,6 +27,8 @@ mod transport;
 mod upload;
 mod uploads;
 
+#[doc(hidden)]
+pub use journal::uploads_under_way;
 pub use location::Offsite;
 pub use pull::{Newest, PullOptions, Pulled, PulledBackup, pull};
 pub use push::{PushOptions, Pushed, PushedBackup, push};

@@ -32,6 +32,29 @@ pub(crate) fn watch_dump(dump: impl Read) -> Result<Option<String>, Incomplete> 
     Ok(script.refusal().map(Refused::to_string))
 }
 
+/// What `psql` would get of a dump that comes in these pieces, for the fuzz targets.
+///
+/// # Errors
+/// Why the dump is not loaded.
+#[doc(hidden)]
+pub fn loaded_of<'a>(
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+    schema: &str,
+) -> Result<Vec<u8>, String> {
+    let mut script = Script::to_load(Schema::of_site(schema));
+    let mut loaded = Vec::new();
+    for piece in pieces {
+        script
+            .pass(piece, &mut |part| {
+                loaded.extend_from_slice(part);
+                Ok(())
+            })
+            .map_err(|error: Refused| error.to_string())?;
+    }
+    script.finish()?;
+    Ok(loaded)
+}
+
 fn check(dump: impl Read, schema: Schema) -> Result<Contents, Incomplete> {
     read(dump, &mut Script::to_load(schema))
 }
