@@ -1,23 +1,23 @@
 //! Results, as terms. Keys and other atoms are names in this program; what comes from outside is a
 //! binary in UTF-8. What is not there is `undefined`.
 
+mod offsite;
+mod restore;
+mod revisions;
+
 use rustler::{Atom, Encoder, Env, Term};
 use std::path::{Path, PathBuf};
 use zbackup_core::archive::{Contents, Skipped};
 use zbackup_core::backup::{Made, Report};
-use zbackup_core::catalog::{
-    BackupName, Entry, Failure, LastRestore, Part, Refused, Status, StoredPart, Verification,
-};
-use zbackup_core::database::TableRows;
-use zbackup_core::diff::{Change, Piece};
+use zbackup_core::catalog::{Entry, Failure, Part, Refused, Status, StoredPart, Verification};
 use zbackup_core::error::Error;
 use zbackup_core::list::{Listed, Listing};
 use zbackup_core::nightly::Nightly;
-use zbackup_core::offsite::relay::{Load, Plan};
-use zbackup_core::offsite::{Newest, Problem, Pulled, PulledBackup, Pushed, PushedBackup};
+use zbackup_core::offsite::relay::Plan;
+use zbackup_core::offsite::{Pulled, Pushed};
 use zbackup_core::progress::{Phase, Snapshot};
-use zbackup_core::restore::{self, Restored, Settled};
-use zbackup_core::revisions::{Pruned, PrunedRule};
+use zbackup_core::restore::{Report as RestoreReport, Settled};
+use zbackup_core::revisions::Pruned;
 use zbackup_core::schedule::Due;
 use zbackup_core::stream::{Encryption, Opened};
 use zbackup_core::verify::{Verified, VerifiedPart, is_proven};
@@ -30,7 +30,7 @@ pub(crate) enum Done {
         /// Whether it was written into the list, where that was asked for.
         recorded: Option<bool>,
     },
-    Restored(Box<restore::Report>),
+    Restored(Box<RestoreReport>),
     Settled(Option<Settled>),
     Pushed(Pushed),
     Pulled(Pulled),
@@ -172,74 +172,6 @@ impl Reply for Report {
                 ("made", made.reply(env)),
                 ("skipped", skipped.reply(env)),
                 ("warnings", warnings.encode(env)),
-            ],
-        )
-    }
-}
-
-impl Reply for restore::Report {
-    fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
-        let Self {
-            backup,
-            restored,
-            tables,
-            skipped,
-            warnings,
-        } = self;
-        map(
-            env,
-            &[
-                ("backup", backup.reply(env)),
-                ("restored", restored.reply(env)),
-                ("tables", tables.reply(env)),
-                ("skipped", skipped.reply(env)),
-                ("warnings", warnings.encode(env)),
-            ],
-        )
-    }
-}
-
-impl Reply for Restored {
-    fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
-        let Self {
-            piece,
-            entries,
-            bytes,
-        } = self;
-        map(
-            env,
-            &[
-                ("piece", atom(env, piece.name())),
-                ("entries", entries.encode(env)),
-                ("bytes", bytes.encode(env)),
-            ],
-        )
-    }
-}
-
-impl Reply for TableRows {
-    fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
-        let Self { name, rows } = self;
-        map(
-            env,
-            &[("name", name.encode(env)), ("rows", rows.encode(env))],
-        )
-    }
-}
-
-impl Reply for Settled {
-    fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
-        let Self {
-            backup,
-            completed,
-            skipped,
-        } = self;
-        map(
-            env,
-            &[
-                ("backup", backup.encode(env)),
-                ("completed", completed.encode(env)),
-                ("skipped", skipped.reply(env)),
             ],
         )
     }
@@ -448,67 +380,6 @@ impl Reply for Status {
     }
 }
 
-impl Reply for Plan {
-    fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
-        let Self {
-            loads,
-            already,
-            problems,
-            aside,
-            room,
-        } = self;
-        let already: Vec<&str> = already.iter().map(BackupName::as_str).collect();
-        map(
-            env,
-            &[
-                ("loads", loads.reply(env)),
-                ("already", already.encode(env)),
-                ("problems", problems.reply(env)),
-                ("aside", plain(env, aside.as_deref())),
-                ("room", plain(env, *room)),
-            ],
-        )
-    }
-}
-
-impl Reply for Load {
-    fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
-        let Self {
-            name,
-            timestamp,
-            files,
-        } = self;
-        map(
-            env,
-            &[
-                ("name", name.as_str().encode(env)),
-                ("timestamp", timestamp.encode(env)),
-                ("files", files.reply(env)),
-            ],
-        )
-    }
-}
-
-impl Reply for LastRestore {
-    fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
-        let Self {
-            name,
-            timestamp,
-            at,
-            database,
-        } = self;
-        map(
-            env,
-            &[
-                ("name", name.encode(env)),
-                ("timestamp", timestamp.encode(env)),
-                ("at", at.encode(env)),
-                ("database", plain(env, database.as_ref())),
-            ],
-        )
-    }
-}
-
 impl Reply for Failure {
     fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
         let Self { at, kind, message } = self;
@@ -577,177 +448,6 @@ impl Reply for VerifiedPart {
             ],
         )
     }
-}
-
-impl Reply for Pruned {
-    fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
-        let Self { dry_run, rules } = self;
-        map(
-            env,
-            &[
-                ("dry_run", dry_run.encode(env)),
-                ("rules", rules.reply(env)),
-            ],
-        )
-    }
-}
-
-impl Reply for PrunedRule {
-    fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
-        let Self {
-            rule,
-            before,
-            deleted,
-            problem,
-        } = self;
-        map(
-            env,
-            &[
-                ("rule", atom(env, rule.name())),
-                ("before", before.encode(env)),
-                ("deleted", deleted.encode(env)),
-                ("problem", plain(env, problem.as_deref())),
-            ],
-        )
-    }
-}
-
-impl Reply for Piece {
-    fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
-        let change = match self.change {
-            Change::Equal => "equal",
-            Change::Delete => "delete",
-            Change::Insert => "insert",
-        };
-        (atom(env, change), self.text.as_str()).encode(env)
-    }
-}
-
-impl Reply for Pushed {
-    fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
-        let Self {
-            store,
-            uploaded,
-            already,
-            removed,
-            problems,
-            warnings,
-        } = self;
-        map(
-            env,
-            &[
-                ("store", store.encode(env)),
-                ("uploaded", uploaded.reply(env)),
-                ("already", texts(env, already)),
-                ("removed", removed.encode(env)),
-                ("problems", problems.reply(env)),
-                ("warnings", warnings.encode(env)),
-            ],
-        )
-    }
-}
-
-impl Reply for PushedBackup {
-    fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
-        let Self {
-            name,
-            timestamp,
-            bytes,
-        } = self;
-        map(
-            env,
-            &[
-                ("name", name.as_str().encode(env)),
-                ("timestamp", timestamp.encode(env)),
-                ("bytes", bytes.encode(env)),
-            ],
-        )
-    }
-}
-
-impl Reply for Pulled {
-    fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
-        let Self {
-            store,
-            pulled,
-            already,
-            problems,
-            warnings,
-            newest,
-        } = self;
-        map(
-            env,
-            &[
-                ("store", store.encode(env)),
-                ("pulled", pulled.reply(env)),
-                ("already", texts(env, already)),
-                ("problems", problems.reply(env)),
-                ("warnings", warnings.encode(env)),
-                ("newest", option(env, newest.as_ref())),
-            ],
-        )
-    }
-}
-
-impl Reply for PulledBackup {
-    fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
-        let Self {
-            name,
-            timestamp,
-            bytes,
-            is_proven,
-            notes,
-        } = self;
-        map(
-            env,
-            &[
-                ("name", name.as_str().encode(env)),
-                ("timestamp", timestamp.encode(env)),
-                ("bytes", bytes.encode(env)),
-                ("is_proven", is_proven.encode(env)),
-                ("notes", notes.encode(env)),
-            ],
-        )
-    }
-}
-
-impl Reply for Newest {
-    fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
-        let Self {
-            name,
-            timestamp,
-            is_proven,
-            is_new,
-        } = self;
-        map(
-            env,
-            &[
-                ("name", name.as_str().encode(env)),
-                ("timestamp", timestamp.encode(env)),
-                ("is_proven", is_proven.encode(env)),
-                ("is_new", is_new.encode(env)),
-            ],
-        )
-    }
-}
-
-impl Reply for Problem {
-    fn reply<'a>(&self, env: Env<'a>) -> Term<'a> {
-        let Self { name, kind, reason } = self;
-        map(
-            env,
-            &[
-                ("name", name.encode(env)),
-                ("kind", atom(env, kind.name())),
-                ("reason", reason.encode(env)),
-            ],
-        )
-    }
-}
-
-fn texts<'a>(env: Env<'a>, names: &[BackupName]) -> Term<'a> {
-    let names: Vec<&str> = names.iter().map(BackupName::as_str).collect();
-    names.encode(env)
 }
 
 impl Reply for Encryption {
