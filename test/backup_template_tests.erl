@@ -85,6 +85,55 @@ who_may_not_see_backups_is_told_so_test() ->
         )
     ).
 
+%% Media files are then in the store, and in no backup: nothing on the page promises them, and there are not two
+%% choices for one thing.
+with_a_file_store_nothing_promises_media_test() ->
+    Warning = <<"The media files are in a file store and are not backed up here">>,
+    Promises = fun(Seen) ->
+        [Promise || Promise <- [<<"media files">>, <<"and the files">>, <<"everything">>],
+                    string:find(string:replace(Seen, Warning, ""), Promise) =/= nomatch]
+    end,
+    Names = ["admin_backup", "_admin_backup_start", "_admin_backup_settings", "_admin_backup_settings_offsite"],
+    Pages = [template(Name ++ ".tpl") || Name <- Names],
+    ?assertEqual([[], [], [], []], [Promises(seen(true, Page)) || Page <- Pages]),
+    ?assertEqual(
+        [[<<"and the files">>], [<<"everything">>], [<<"media files">>], [<<"media files">>]],
+        [Promises(seen(false, Page)) || Page <- Pages]
+    ),
+    Settings = template("_admin_backup_settings.tpl"),
+    ?assertEqual([[<<"0">>], [<<"1">>]], choices(seen(true, Settings))),
+    ?assertEqual([[<<"0">>], [<<"1">>], [<<"2">>]], choices(seen(false, Settings))).
+
+%% A wire of an id that is not on the page would be an error in the browser.
+choices(Seen) ->
+    Radios = lists:sort(matches("id=\"backup_daily([0-9])\" name", Seen)),
+    ?assertEqual(Radios, lists:sort(matches("{% wire id=\"backup_daily([0-9])\"", Seen))),
+    Radios.
+
+%% A template as it is with, or without, a file store. Other conditions stay in it, with all their branches.
+seen(HasStore, Template) ->
+    seen(HasStore, re:split(Template, "({% (?:if|elseif|else|endif)\\b.*?%})", []), [], []).
+
+seen(_HasStore, [], [], Seen) ->
+    iolist_to_binary(lists:reverse(Seen));
+seen(HasStore, [<<"{% if m.backup.is_filestore_enabled %}">> | Rest], Open, Seen) ->
+    seen(HasStore, Rest, [HasStore | Open], Seen);
+seen(HasStore, [<<"{% if not m.backup.is_filestore_enabled %}">> | Rest], Open, Seen) ->
+    seen(HasStore, Rest, [not HasStore | Open], Seen);
+seen(HasStore, [<<"{% if ", _/binary>> | Rest], Open, Seen) ->
+    seen(HasStore, Rest, [other | Open], Seen);
+seen(HasStore, [<<"{% else", _/binary>> | Rest], [Shown | Open], Seen) when is_boolean(Shown) ->
+    seen(HasStore, Rest, [not Shown | Open], Seen);
+seen(HasStore, [<<"{% else", _/binary>> | Rest], Open, Seen) ->
+    seen(HasStore, Rest, Open, Seen);
+seen(HasStore, [<<"{% endif %}">> | Rest], [_ | Open], Seen) ->
+    seen(HasStore, Rest, Open, Seen);
+seen(HasStore, [Text | Rest], Open, Seen) ->
+    case lists:member(false, Open) of
+        true -> seen(HasStore, Rest, Open, Seen);
+        false -> seen(HasStore, Rest, Open, [Text | Seen])
+    end.
+
 list_template() ->
     template("_admin_backup_list.tpl").
 

@@ -10,18 +10,28 @@
         {% with m.backup.daily_dump, m.backup.is_config_locked as daily, is_locked %}
             <fieldset {% if is_locked %}disabled{% endif %}>
                 <legend class="h5">{_ Every night _}</legend>
-                <div class="radio">
-                    <label>
-                        <input id="backup_daily1" name="backup_daily" type="radio" value="1" {% if daily == '1' %}checked{% endif %}>
-                        {% if m.backup.is_filestore_enabled %}{_ Database and configuration _}{% else %}{_ Database, configuration and media files _}{% endif %}
-                    </label>
-                </div>
-                <div class="radio">
-                    <label>
-                        <input id="backup_daily2" name="backup_daily" type="radio" value="2" {% if daily == '2' %}checked{% endif %}>
-                        {_ Only database and configuration _}
-                    </label>
-                </div>
+                {% if m.backup.is_filestore_enabled %}
+                    {# The two make the same backup. What is set stays for when the file store is gone. #}
+                    <div class="radio">
+                        <label>
+                            <input id="backup_daily1" name="backup_daily" type="radio" value="{% if daily == '2' %}2{% else %}1{% endif %}" {% if daily != '0' %}checked{% endif %}>
+                            {_ Database and configuration _}
+                        </label>
+                    </div>
+                {% else %}
+                    <div class="radio">
+                        <label>
+                            <input id="backup_daily1" name="backup_daily" type="radio" value="1" {% if daily == '1' %}checked{% endif %}>
+                            {_ Database, configuration and media files _}
+                        </label>
+                    </div>
+                    <div class="radio">
+                        <label>
+                            <input id="backup_daily2" name="backup_daily" type="radio" value="2" {% if daily == '2' %}checked{% endif %}>
+                            {_ Only database and configuration _}
+                        </label>
+                    </div>
+                {% endif %}
                 <div class="radio">
                     <label>
                         <input id="backup_daily0" name="backup_daily" type="radio" value="0" {% if daily == '0' %}checked{% endif %}>
@@ -46,7 +56,9 @@
             {% if not is_locked %}
                 {% wire id="backup_daily0" postback=`config_backup_daily` delegate=`controller_admin_backup` %}
                 {% wire id="backup_daily1" postback=`config_backup_daily` delegate=`controller_admin_backup` %}
-                {% wire id="backup_daily2" postback=`config_backup_daily` delegate=`controller_admin_backup` %}
+                {% if not m.backup.is_filestore_enabled %}
+                    {% wire id="backup_daily2" postback=`config_backup_daily` delegate=`controller_admin_backup` %}
+                {% endif %}
                 {% wire id="encrypt_backups" postback=`config_encrypt_backups` delegate=`controller_admin_backup` %}
             {% endif %}
         {% endwith %}

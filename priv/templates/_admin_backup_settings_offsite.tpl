@@ -17,7 +17,11 @@
                 {% wire id="backup-offsite" type="submit" postback=`config_offsite` delegate=`controller_admin_backup` %}
                 <form id="backup-offsite" method="post" action="postback" autocomplete="off">
                     <p class="help-block">
-                        {_ After each backup, what is new goes to an object store that speaks S3: the database, the configuration and the media files. _}
+                        {% if m.backup.is_filestore_enabled %}
+                            {_ After each backup, what is new goes to an object store that speaks S3: the database and the configuration. _}
+                        {% else %}
+                            {_ After each backup, what is new goes to an object store that speaks S3: the database, the configuration and the media files. _}
+                        {% endif %}
                     </p>
                     <div class="form-group">
                         <label for="offsite_url">{_ Place _}</label>

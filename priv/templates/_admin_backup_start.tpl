@@ -11,8 +11,10 @@
 {% endif %}
 {% if m.backup.allow_manual_backup %}
     <p>
-        {% button class="btn btn-primary" text=_"Back up everything" action={backup_start is_full_backup} %}
-        {% if not m.backup.is_filestore_enabled %}
+        {% if m.backup.is_filestore_enabled %}
+            {% button class="btn btn-primary" text=_"Back up database and configuration" action={backup_start is_full_backup} %}
+        {% else %}
+            {% button class="btn btn-primary" text=_"Back up everything" action={backup_start is_full_backup} %}
             {% button class="btn btn-default" text=_"Back up only the database" action={backup_start is_full_backup=false} %}
         {% endif %}
     </p>

@@ -6,7 +6,11 @@
     <div class="admin-header">
         <h2>{_ Backups _}</h2>
         <p>
-            {_ Backups of the database, the configuration and the files of this site. _}
+            {% if m.backup.is_filestore_enabled %}
+                {_ Backups of the database and the configuration of this site. _}
+            {% else %}
+                {_ Backups of the database, the configuration and the files of this site. _}
+            {% endif %}
             {% if m.backup.directory as directory %}
                 <br>{_ They are in the folder _} <code>{{ directory|escape }}</code>
             {% endif %}
