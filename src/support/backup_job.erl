@@ -328,8 +328,7 @@ made(#{backup := #{name := Name} = Backup, skipped := Skipped, warnings := Warni
     publish(made, Context),
     case Backup of
         #{verified := #{ok := false, problem := Problem}} ->
-            %% What is new is proven, else it would not be there.
-            {error, damaged, <<"The media files that the backup keeps from before are not whole: ", Problem/binary>>};
+            {error, damaged, <<"The backup was made, and is not good: ", Problem/binary>>};
         _ ->
             ok
     end.

@@ -270,7 +270,9 @@ fn run(args: &Args, cancel: Cancel) -> Result<u8> {
             let site = read_site(config)?;
             match settle(Some(&site), &monitor) {
                 // It may be that this restore takes its place.
-                Err(error @ Error::Unknowable(_)) => tell(&format!("zbackup: warning: {error}\n")),
+                Err(error @ (Error::Unknowable(_) | Error::Unfinished { .. })) => {
+                    tell(&format!("zbackup: warning: {error}\n"))
+                }
                 settled => settled?,
             }
             let mut options = restore::Options {

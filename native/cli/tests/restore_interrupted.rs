@@ -71,11 +71,10 @@ fn a_restore_of_all_takes_the_place_of_one_that_nobody_can_settle() {
         .expect(4, &["damaged"]);
     is_kept("a damaged backup");
     fs::write(site.part(&name, "files"), good).unwrap();
-    // What is good is not replaced by what may be half of each.
+    // Nobody wants back what may be half of each.
     let good = common::tree(&site.backups());
     for words in ["backup", "backup --database-only", "backup --json"] {
-        site.run(words)
-            .expect(1, &["not known", "half restored", &name, "is good"]);
+        site.run(words).expect(1, &["not known", "half restored"]);
         assert_same(&common::tree(&site.backups()), &good);
     }
     is_kept("a backup");
@@ -91,24 +90,64 @@ fn a_restore_of_all_takes_the_place_of_one_that_nobody_can_settle() {
     site.run("backup").good().without(&["warning"]);
 }
 
-/// A name without a good backup gets one that says what it is of.
+/// Also where no good one would be replaced: it would be the newest, here and in the store.
 #[test]
-fn a_backup_of_a_site_that_may_be_half_restored_is_not_called_good() {
+fn no_backup_is_made_of_a_site_that_may_be_half_restored() {
     let server = Postgres::here();
     let story = Story::new(&server, false);
     let site = &story.site;
+    fs::create_dir(site.backups()).unwrap();
     lost(site, &["database", "files"]);
-    // Also in the place of another one of that kind.
-    for _ in 0..2 {
-        let report = site.run("backup --json").good().json();
-        let warnings = report["warnings"].as_array().unwrap();
-        assert!(
-            warnings[0].as_str().unwrap().contains("not known"),
-            "{report:#}"
-        );
-        assert_eq!(report["backup"]["verified"]["ok"], json!(false));
+    site.run("backup")
+        .expect(1, &["not known", "half restored"]);
+    assert!(!site.backups().join("backup.json").exists());
+}
+
+/// What an interrupted restore has unpacked is in the way of nothing.
+#[test]
+fn what_cannot_be_removed_keeps_no_backup_from_being_made() {
+    let server = Postgres::here();
+    let story = Story::new(&server, false);
+    let site = &story.site;
+    fs::create_dir(site.backups()).unwrap();
+    let staged = lost(site, &["files"]);
+    fs::remove_dir_all(&staged).unwrap();
+    write(&staged, "not a folder");
+    for (state, is_placed) in [("staging", false), ("decided", true)] {
+        let journal = site.backups().join(".restore.json");
+        let mut text: serde_json::Value =
+            serde_json::from_slice(&fs::read(&journal).unwrap()).unwrap();
+        text["state"] = state.into();
+        text["placements"][0]["is_placed"] = is_placed.into();
+        write(&journal, text.to_string());
+        site.run("backup").expect(0, &["cannot be removed"]);
     }
-    site.run("list").expect(0, &["not known"]);
+}
+
+/// The disk with what was unpacked does not come back, and there is a new one.
+#[test]
+fn a_restore_takes_the_place_of_one_whose_files_are_gone() {
+    let server = Postgres::here();
+    let story = Story::new(&server, false);
+    let site = &story.site;
+    let name = site.backup();
+    story.disaster_again();
+    let staged = lost(site, &["database", "files"]);
+    fs::remove_dir_all(&staged).unwrap();
+    let journal = site.backups().join(".restore.json");
+    let text = fs::read_to_string(&journal).unwrap();
+    let mut text: serde_json::Value = serde_json::from_str(&text).unwrap();
+    text["state"] = "decided".into();
+    write(&journal, text.to_string());
+    site.run("backup")
+        .expect(1, &["half restored", "could not be moved"]);
+    site.run(&format!("restore {name} --yes --only files"))
+        .expect(1, &["restore of database, files takes its place"]);
+    site.run(&format!("restore {name} --yes --only database,files"))
+        .expect(0, &["takes its place"]);
+    story.is_tidy();
+    assert_eq!(story.state().rows, story.before.rows);
+    site.run("backup").good().without(&["warning"]);
 }
 
 /// Wherever a restore is killed that takes the place of another one, either of them is there to be settled.

@@ -100,23 +100,19 @@ pub fn run(site: &Site, options: Options, monitor: &Monitor) -> Result<Report> {
     }
 
     let folder = BackupFolder::open_for(&site.backup_dir, Work::Backup)?;
-    let (settled, unsettled) = match restore::settle_in(site, &folder, monitor) {
+    let (settled, leftover) = match restore::settle_in(site, &folder, monitor) {
         Ok(settled) => (settled, None),
+        Err(error @ Error::Leftover { .. }) => (None, Some(error.to_string())),
         Err(error @ Error::Cancelled) => return Err(error),
-        // A night's backup does not wait for somebody who knows.
-        Err(error) => (None, Some(error)),
-    };
-    let (catalog, aside) = folder.catalog()?;
-    let unsettled = match unsettled {
-        // But nobody wants the site back as it may be now, half restored: what is good stays.
-        Some(error) if catalog.get(&name).is_some_and(|before| is_good(&before)) => {
+        // Nobody wants the site back as it may be now. It would be the newest backup, here and in the store,
+        // and take the place of a good one.
+        Err(error) => {
             return Err(Error::HalfRestored {
-                backup: name.to_string(),
                 source: Box::new(error),
             });
         }
-        unsettled => unsettled.map(|error| error.to_string()),
     };
+    let (catalog, aside) = folder.catalog()?;
     monitor.check()?;
     let media_size = media.map(|media| measure(media, monitor)).transpose()?;
     room::check(&site.backup_dir, needed(site, &catalog, media_size))?;
@@ -131,7 +127,7 @@ pub fn run(site: &Site, options: Options, monitor: &Monitor) -> Result<Report> {
         skipped: Vec::new(),
         warnings: Vec::new(),
     };
-    making.warnings.extend(unsettled.clone());
+    making.warnings.extend(leftover);
     if let Some(settled) = settled {
         making.warnings.push(settled.warning());
         making.skipped.extend(settled.skipped);
@@ -215,14 +211,6 @@ pub fn run(site: &Site, options: Options, monitor: &Monitor) -> Result<Report> {
     );
     if options.prove {
         backup.verified = proof(&folder, site, &backup, &made, password.as_ref(), monitor)?;
-    }
-    // Of a site that is half restored: whole as a backup, but not of what anybody wants back.
-    if let Some(problem) = unsettled {
-        backup.verified = Some(Verification {
-            at: now.as_second(),
-            ok: false,
-            problem: Some(problem),
-        });
     }
     // The last chance: from here on it is decided.
     monitor.check()?;
@@ -338,11 +326,6 @@ fn proof(
         }
     }
     Ok(proof)
-}
-
-/// Whether there is anything in a backup, and no proof of it failed.
-fn is_good(entry: &Entry) -> bool {
-    entry.parts().next().is_some() && entry.verified.as_ref().is_none_or(|proof| proof.ok)
 }
 
 pub(crate) fn millis(duration: std::time::Duration) -> u64 {

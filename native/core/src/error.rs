@@ -87,7 +87,8 @@ pub enum Error {
     /// A restore is decided, and its files could not all be moved to their places.
     #[error(
         "the restore of {backup} is done but for files that could not be moved to their places: {source}; \
-         when that is mended, the next restore or backup of the site completes it"
+         when that is mended, the next restore or backup of the site completes it; a restore of the same pieces \
+         takes its place"
     )]
     Unfinished {
         /// The backup.
@@ -106,15 +107,18 @@ pub enum Error {
         /// What is wrong with it.
         source: Box<Error>,
     },
-    /// A good backup that would be replaced by one of a site that may be half restored.
-    #[error(
-        "no new backup was made in the place of {backup}, which is good, because the site may be half restored: \
-         {source}"
-    )]
+    /// A backup of a site that may be half restored.
+    #[error("no backup was made, because the site may be half restored: {source}")]
     HalfRestored {
-        /// The backup that is kept.
-        backup: String,
         /// Why an interrupted restore could not be completed or taken back.
+        source: Box<Error>,
+    },
+    /// An interrupted restore is completed or taken back, and what it had unpacked is still there.
+    #[error("what an interrupted restore of {backup} had unpacked cannot be removed: {source}")]
+    Leftover {
+        /// The backup.
+        backup: String,
+        /// What went wrong.
         source: Box<Error>,
     },
     /// An interrupted restore whose server is there, and cannot tell any more what became of it.
@@ -242,7 +246,8 @@ impl Error {
             Self::NoRoom { .. } => ErrorKind::NoSpace,
             Self::Unfinished { source, .. }
             | Self::Unsettled { source, .. }
-            | Self::HalfRestored { source, .. }
+            | Self::HalfRestored { source }
+            | Self::Leftover { source, .. }
             | Self::Unproven { source, .. } => source.kind(),
             Self::Offsite { kind, .. } => *kind,
             Self::Pushing(_) => ErrorKind::InProgress,

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::mpsc;
 use std::time::{Duration, SystemTime};
-use zbackup_core::catalog::{BackupFolder, Catalog, Entry};
+use zbackup_core::catalog::{BackupFolder, Catalog, Entry, Verification};
 use zbackup_core::error::ErrorKind;
 
 fn catalog(json: &str) -> Catalog {
@@ -19,6 +19,23 @@ fn entry(name: &str, at: u64) -> (String, Entry) {
     let json = format!(r#"{{"{name}": {{"timestamp": {at}, "database": "{name}.sql.gz"}}}}"#);
     let entry = catalog(&json).entries().0.remove(0);
     (json, entry)
+}
+
+/// Found by fuzzing: the usual way of reading a number is off by its last digit. An entry that is changed has
+/// the fields of others still as they were.
+#[test]
+fn numbers_of_others_are_kept_to_the_last_digit() {
+    let mut list = catalog(r#"{"site-2": {"timestamp": 1795870784, "theirs": {"number": 1e64}}}"#);
+    let entry = list.entries().0.remove(0);
+    let proof = Verification {
+        at: 1,
+        ok: true,
+        problem: None,
+    };
+    let is_there = list.note_verified(&entry.name, entry.timestamp, proof);
+    assert!(is_there.unwrap());
+    let written = serde_json::to_string(&list).unwrap();
+    assert!(written.contains("{\"number\":1e+64}"), "{written}");
 }
 
 /// A list from elsewhere can say that it is next year. Nothing here is older because of that.

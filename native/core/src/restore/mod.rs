@@ -95,6 +95,8 @@ pub fn run(
         }
         // The server that should know does not. One that cannot be asked now is not asked in vain later.
         Err(Error::Unknowable(reason)) => unknown = Some(reason),
+        // The disk with what it had unpacked may never come back.
+        Err(error @ Error::Unfinished { .. }) => unknown = Some(error.to_string()),
         Err(error) => return Err(error),
     }
     let Plan {

@@ -43,7 +43,7 @@ impl Settled {
 ///
 /// # Errors
 /// `InProgress` when it has not ended; `Database` when the server that knows cannot be asked; `Unknowable` when
-/// it does not know; `Io`, `Damaged`.
+/// it does not know; `Unfinished`; `Leftover`, after which the site is whole; `Io`, `Damaged`.
 pub fn settle(site: &Site, monitor: &Monitor) -> Result<Option<Settled>> {
     if !Journal::is_there(&site.backup_dir) {
         return Ok(None);
@@ -82,7 +82,10 @@ pub(crate) fn settle_in(
         let skipped = if completed {
             complete(&site.backup_dir, &mut journal, monitor)?
         } else {
-            take_back(&site.backup_dir, &journal)?;
+            take_back(&site.backup_dir, &journal).map_err(|error| match journal.superseded {
+                None => leftover(&journal.backup, error),
+                Some(_) => error,
+            })?;
             if journal.superseded.is_some() {
                 // That one is there again.
                 continue;
@@ -152,21 +155,28 @@ pub(super) fn complete(
                 journal.placements[at].is_placed = true;
                 journal.write(folder)?;
             }
-            remove(&staged).map_err(|errno| Error::io("cannot remove", &staged)(errno.into()))?;
         }
-        // What those had staged that this one has taken the place of.
-        let mut before = journal.superseded.as_deref();
-        while let Some(superseded) = before {
-            remove_staged(superseded)?;
-            before = superseded.superseded.as_deref();
-        }
-        Journal::remove(folder)?;
         Ok(skipped)
     };
-    moved().map_err(|error| Error::Unfinished {
-        backup,
+    let skipped = moved().map_err(|error| Error::Unfinished {
+        backup: backup.clone(),
         source: Box::new(error),
-    })
+    })?;
+    // With what those had staged that this one has taken the place of.
+    let mut next = Some(&*journal);
+    while let Some(journal) = next {
+        remove_staged(journal).map_err(|error| leftover(&backup, error))?;
+        next = journal.superseded.as_deref();
+    }
+    Journal::remove(folder).map_err(|error| leftover(&backup, error))?;
+    Ok(skipped)
+}
+
+fn leftover(backup: &str, error: Error) -> Error {
+    Error::Leftover {
+        backup: backup.to_owned(),
+        source: Box::new(error),
+    }
 }
 
 /// Removes what was staged: the site is as it was, with what it had taken the place of.
