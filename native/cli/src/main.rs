@@ -8,7 +8,10 @@ mod signal;
 use args::{Args, Command, Where};
 use clap::Parser;
 use progress::Terminal;
-use std::io::Write;
+use signal::Echo;
+use std::fs::File;
+use std::io::{BufRead, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -30,6 +33,9 @@ const USAGE: u8 = 2;
 const WRONG_PASSWORD: u8 = 3;
 /// A file is not what it was.
 const DAMAGED: u8 = 4;
+
+/// The terminal of the person who started this, whatever the input is.
+const TERMINAL: &str = "/dev/tty";
 
 fn main() -> ExitCode {
     let args = match Args::try_parse() {
@@ -413,18 +419,20 @@ fn with_password<T>(
 
 /// Asks on the terminal whether to go on.
 fn confirm(question: &str) -> Result<bool> {
-    use std::io::{BufRead, IsTerminal};
     let input = std::io::stdin();
     if !input.is_terminal() {
         return Err(Error::Usage(
             "there is no terminal to ask whether to go on: use --yes".into(),
         ));
     }
-    tell(&format!("{question}Go on? [y/N] "));
-    let mut answer = String::new();
-    input
-        .lock()
-        .read_line(&mut answer)
+    let ask = || {
+        tell(&format!("{question}Go on? [y/N] "));
+        let mut answer = String::new();
+        input.lock().read_line(&mut answer).map(|_| answer)
+    };
+    let terminal = input.as_fd().try_clone_to_owned().map(File::from);
+    let answer = terminal
+        .and_then(|terminal| signal::while_asking(terminal, Echo::Shown, ask))
         .map_err(|error| Error::Usage(format!("no answer could be read: {error}")))?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes" | "Yes"))
 }
@@ -432,14 +440,23 @@ fn confirm(question: &str) -> Result<bool> {
 /// Asks for the password on the terminal, without showing it.
 fn ask_password(file: PathBuf) -> Result<Password> {
     let question = format!("Password of {}: ", file.display());
-    match signal::while_asking(|| rpassword::prompt_password(question)) {
-        Ok(password) => Password::new(Secret::new(password.into_bytes())),
-        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-            Err(Error::Usage("no password was given".into()))
-        }
-        Err(_) => Err(Error::Usage(format!(
-            "{} is encrypted, and there is no terminal to ask for its password: use --password-file",
-            file.display()
-        ))),
-    }
+    let ask = || {
+        let input = File::open(TERMINAL)?;
+        // A reader and not the terminal itself, which would be told that Control-C is no interrupt, and be
+        // set back by one thread while another ends the process.
+        let config = rpassword::ConfigBuilder::new().input_reader(input).build();
+        let password = rpassword::prompt_password_with_config(question, config);
+        // What was typed did not show, nor that it was ended.
+        tell("\n");
+        password
+    };
+    let password = File::open(TERMINAL)
+        .and_then(|terminal| signal::while_asking(terminal, Echo::Hidden, ask))
+        .map_err(|_| {
+            Error::Usage(format!(
+                "{} is encrypted, and there is no terminal to ask for its password: use --password-file",
+                file.display()
+            ))
+        })?;
+    Password::new(Secret::new(password.into_bytes()))
 }
