@@ -46,9 +46,10 @@ fn main() -> ExitCode {
     signal::cancel_on_interrupt(cancel.clone());
     let is_json = args.command.is_json();
     let code = run(&args, cancel).unwrap_or_else(|error| {
-        let json = show::failure(error.kind(), &error.to_string());
+        let words = words(&error, &args.command);
+        let json = show::failure(error.kind(), &words);
         if !is_json || print(&json).is_err() {
-            tell(&format!("zbackup: {error}\n"));
+            tell(&format!("zbackup: {words}\n"));
         }
         exit_code(&error, &args.command)
     });
@@ -86,6 +87,21 @@ fn tell(text: &str) {
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
+/// What went wrong, and what to do about it on the command line.
+fn words(error: &Error, command: &Command) -> String {
+    match error {
+        Error::Exists(path) => format!(
+            "{} exists already: remove it, or choose another output with -o, or replace it with --force",
+            path.display()
+        ),
+        // Only what opens backups asks; a new one would not be encrypted.
+        Error::Io { doing, .. } if *doing == Password::READING && command.asks_for_password() => {
+            format!("{error}; leave [encryption] out of site.toml to be asked for the password")
+        }
+        _ => error.to_string(),
+    }
+}
+
 fn exit_code(error: &Error, command: &Command) -> u8 {
     // What says how to work cannot be read; not what is worked on.
     if let Error::Io { path, doing, .. } = error
@@ -101,7 +117,8 @@ fn exit_code(error: &Error, command: &Command) -> u8 {
     }
 }
 
-/// A missing part counts as damage. What could not be read, or only not with this password, may be good.
+/// A missing part counts as damage. What could not be read, or only not with this password or these settings,
+/// may be good.
 fn verdict(verified: &[Verified]) -> u8 {
     if verify::is_proven(verified) {
         return DONE;
@@ -113,6 +130,8 @@ fn verdict(verified: &[Verified]) -> u8 {
         DAMAGED
     } else if wrong().next().is_some() && kinds().all(|kind| kind == ErrorKind::WrongPassword) {
         WRONG_PASSWORD
+    } else if wrong().next().is_some() && kinds().all(|kind| kind == ErrorKind::Usage) {
+        USAGE
     } else {
         FAILED
     }
@@ -156,17 +175,23 @@ fn run(args: &Args, cancel: Cancel) -> Result<u8> {
         } => {
             let (folder, site) = folder(from)?;
             settle_if_possible(site.as_ref(), &monitor);
-            let (listing, place) = if *is_offsite {
+            let (listing, place, unlisted) = if *is_offsite {
                 let store = offsite_of(site.as_ref())?;
-                (offsite::list(store, &monitor)?, "the offsite store".into())
+                let listing = offsite::list(store, &monitor)?;
+                (listing, "the offsite store".into(), None)
             } else {
-                (list::run(&folder)?, folder.display().to_string())
+                let listing = list::run(&folder)?;
+                (
+                    listing,
+                    folder.display().to_string(),
+                    list::unlisted(&folder),
+                )
             };
             let zone = site.map_or_else(|| Ok(TimeZone::system()), |site| site.time_zone())?;
             print(&if *json {
                 show::json(&listing)
             } else {
-                show::listing(&listing, &place, &zone)
+                show::listing(&listing, &place, unlisted, &zone)
             })?;
             Ok(DONE)
         }
@@ -193,7 +218,7 @@ fn run(args: &Args, cancel: Cancel) -> Result<u8> {
             print(&if *json {
                 show::json(&verified)
             } else {
-                show::verified(&verified)
+                show::verified(&verified, list::unlisted(&folder))
             })?;
             Ok(verdict(&verified))
         }

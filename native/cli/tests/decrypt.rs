@@ -114,7 +114,7 @@ fn an_output_that_exists_is_replaced_only_with_force() {
     write(&output, "precious");
     sealed
         .decrypt(&[])
-        .expect(1, &["site.tar.gz exists already", "force"]);
+        .expect(1, &["site.tar.gz exists already", " -o", "--force"]);
     assert_eq!(fs::read(&output).unwrap(), b"precious");
 
     // A wrong password or a damaged file takes nothing away, also with force.

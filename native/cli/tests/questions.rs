@@ -54,6 +54,18 @@ fn an_interrupt_ends_the_question_whether_to_go_on() {
         );
         assert_same(&tree(&site.path("")), &before);
     }
+    // It is said what would be replaced, and where.
+    let (screen, _) = on_a_terminal(&restore, "[y/N]", "n\n");
+    let folder = |name: &str| site.path(name).display().to_string();
+    let private = format!("{}, {}", folder("priv"), folder("priv/config.d"));
+    for (what, folder) in [
+        ("media files", folder("media")),
+        ("configuration files", private),
+        ("security files", folder("security")),
+    ] {
+        let words = format!("{what} in {folder} are replaced");
+        assert!(screen.contains(&words), "{words}: {screen}");
+    }
     // Who answers is heard.
     let (screen, code) = on_a_terminal(&restore, "[y/N]", "n\n");
     assert_eq!(code, 1, "{screen:?}");

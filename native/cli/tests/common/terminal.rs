@@ -35,9 +35,7 @@ sys.exit(status if status >= 0 else 100)
 "#;
     let mut command = Command::new("python3");
     command.args(["-c", PERSON, question, typed]);
-    command
-        .arg(program.get_program())
-        .args(program.get_args());
+    command.arg(program.get_program()).args(program.get_args());
     let ran = Running::start(&mut command).wait(SOON * 3);
     assert!(!ran.stderr.contains("not as it was"), "{ran:#?}");
     (ran.said(), ran.status.code().unwrap())
