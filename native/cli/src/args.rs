@@ -194,6 +194,16 @@ impl Command {
         }
     }
 
+    /// Whether it asks for a password of backups that `site.toml` does not name.
+    pub(crate) fn asks_for_password(&self) -> bool {
+        match self {
+            Self::Verify { password_file, .. } | Self::Restore { password_file, .. } => {
+                password_file.is_none()
+            }
+            _ => false,
+        }
+    }
+
     /// The site, where the command is about one.
     pub(crate) fn config(&self) -> Option<&Path> {
         match self {

@@ -8,7 +8,10 @@ mod signal;
 use args::{Args, Command, Where};
 use clap::Parser;
 use progress::Terminal;
-use std::io::Write;
+use signal::Echo;
+use std::fs::File;
+use std::io::{BufRead, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -31,6 +34,9 @@ const WRONG_PASSWORD: u8 = 3;
 /// A file is not what it was.
 const DAMAGED: u8 = 4;
 
+/// The terminal of the person who started this, whatever the input is.
+const TERMINAL: &str = "/dev/tty";
+
 fn main() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,
@@ -40,9 +46,10 @@ fn main() -> ExitCode {
     signal::cancel_on_interrupt(cancel.clone());
     let is_json = args.command.is_json();
     let code = run(&args, cancel).unwrap_or_else(|error| {
-        let json = show::failure(error.kind(), &error.to_string());
+        let words = words(&error, &args.command);
+        let json = show::failure(error.kind(), &words);
         if !is_json || print(&json).is_err() {
-            tell(&format!("zbackup: {error}\n"));
+            tell(&format!("zbackup: {words}\n"));
         }
         exit_code(&error, &args.command)
     });
@@ -80,6 +87,21 @@ fn tell(text: &str) {
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
+/// What went wrong, and what to do about it on the command line.
+fn words(error: &Error, command: &Command) -> String {
+    match error {
+        Error::Exists(path) => format!(
+            "{} exists already: remove it, or choose another output with -o, or replace it with --force",
+            path.display()
+        ),
+        // Only what opens backups asks; a new one would not be encrypted.
+        Error::Io { doing, .. } if *doing == Password::READING && command.asks_for_password() => {
+            format!("{error}; leave [encryption] out of site.toml to be asked for the password")
+        }
+        _ => error.to_string(),
+    }
+}
+
 fn exit_code(error: &Error, command: &Command) -> u8 {
     // What says how to work cannot be read; not what is worked on.
     if let Error::Io { path, doing, .. } = error
@@ -95,7 +117,8 @@ fn exit_code(error: &Error, command: &Command) -> u8 {
     }
 }
 
-/// A missing part counts as damage. What could not be read, or only not with this password, may be good.
+/// A missing part counts as damage. What could not be read, or only not with this password or these settings,
+/// may be good.
 fn verdict(verified: &[Verified]) -> u8 {
     if verify::is_proven(verified) {
         return DONE;
@@ -107,6 +130,8 @@ fn verdict(verified: &[Verified]) -> u8 {
         DAMAGED
     } else if wrong().next().is_some() && kinds().all(|kind| kind == ErrorKind::WrongPassword) {
         WRONG_PASSWORD
+    } else if wrong().next().is_some() && kinds().all(|kind| kind == ErrorKind::Usage) {
+        USAGE
     } else {
         FAILED
     }
@@ -150,17 +175,23 @@ fn run(args: &Args, cancel: Cancel) -> Result<u8> {
         } => {
             let (folder, site) = folder(from)?;
             settle_if_possible(site.as_ref(), &monitor);
-            let (listing, place) = if *is_offsite {
+            let (listing, place, unlisted) = if *is_offsite {
                 let store = offsite_of(site.as_ref())?;
-                (offsite::list(store, &monitor)?, "the offsite store".into())
+                let listing = offsite::list(store, &monitor)?;
+                (listing, "the offsite store".into(), None)
             } else {
-                (list::run(&folder)?, folder.display().to_string())
+                let listing = list::run(&folder)?;
+                (
+                    listing,
+                    folder.display().to_string(),
+                    list::unlisted(&folder),
+                )
             };
             let zone = site.map_or_else(|| Ok(TimeZone::system()), |site| site.time_zone())?;
             print(&if *json {
                 show::json(&listing)
             } else {
-                show::listing(&listing, &place, &zone)
+                show::listing(&listing, &place, unlisted, &zone)
             })?;
             Ok(DONE)
         }
@@ -187,7 +218,7 @@ fn run(args: &Args, cancel: Cancel) -> Result<u8> {
             print(&if *json {
                 show::json(&verified)
             } else {
-                show::verified(&verified)
+                show::verified(&verified, list::unlisted(&folder))
             })?;
             Ok(verdict(&verified))
         }
@@ -415,18 +446,20 @@ fn with_password<T>(
 
 /// Asks on the terminal whether to go on.
 fn confirm(question: &str) -> Result<bool> {
-    use std::io::{BufRead, IsTerminal};
     let input = std::io::stdin();
     if !input.is_terminal() {
         return Err(Error::Usage(
             "there is no terminal to ask whether to go on: use --yes".into(),
         ));
     }
-    tell(&format!("{question}Go on? [y/N] "));
-    let mut answer = String::new();
-    input
-        .lock()
-        .read_line(&mut answer)
+    let ask = || {
+        tell(&format!("{question}Go on? [y/N] "));
+        let mut answer = String::new();
+        input.lock().read_line(&mut answer).map(|_| answer)
+    };
+    let terminal = input.as_fd().try_clone_to_owned().map(File::from);
+    let answer = terminal
+        .and_then(|terminal| signal::while_asking(terminal, Echo::Shown, ask))
         .map_err(|error| Error::Usage(format!("no answer could be read: {error}")))?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes" | "Yes"))
 }
@@ -434,14 +467,23 @@ fn confirm(question: &str) -> Result<bool> {
 /// Asks for the password on the terminal, without showing it.
 fn ask_password(file: PathBuf) -> Result<Password> {
     let question = format!("Password of {}: ", file.display());
-    match signal::while_asking(|| rpassword::prompt_password(question)) {
-        Ok(password) => Password::new(Secret::new(password.into_bytes())),
-        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-            Err(Error::Usage("no password was given".into()))
-        }
-        Err(_) => Err(Error::Usage(format!(
-            "{} is encrypted, and there is no terminal to ask for its password: use --password-file",
-            file.display()
-        ))),
-    }
+    let ask = || {
+        let input = File::open(TERMINAL)?;
+        // A reader and not the terminal itself, which would be told that Control-C is no interrupt, and be
+        // set back by one thread while another ends the process.
+        let config = rpassword::ConfigBuilder::new().input_reader(input).build();
+        let password = rpassword::prompt_password_with_config(question, config);
+        // What was typed did not show, nor that it was ended.
+        tell("\n");
+        password
+    };
+    let password = File::open(TERMINAL)
+        .and_then(|terminal| signal::while_asking(terminal, Echo::Hidden, ask))
+        .map_err(|_| {
+            Error::Usage(format!(
+                "{} is encrypted, and there is no terminal to ask for its password: use --password-file",
+                file.display()
+            ))
+        })?;
+    Password::new(Secret::new(password.into_bytes()))
 }

@@ -2,8 +2,9 @@
 
 use indicatif::HumanBytes;
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use zbackup_core::archive::Skipped;
 use zbackup_core::backup::Report;
@@ -95,8 +96,23 @@ pub(crate) fn plan(plan: &Plan, site: &Site) -> Result<String> {
                     media.display()
                 )
             }
-            (Piece::Config, _) => "  configuration files are replaced; others stay\n".into(),
-            (Piece::Security, _) => "  security files are replaced; others stay\n".into(),
+            (Piece::Config, _) => {
+                let parent =
+                    |file: &PathBuf| file.parent().map(|folder| folder.display().to_string());
+                let folders: BTreeSet<String> =
+                    site.config_files.iter().filter_map(parent).collect();
+                format!(
+                    "  configuration files in {} are replaced; others stay\n",
+                    Vec::from_iter(folders).join(", ")
+                )
+            }
+            (Piece::Security, _) => {
+                let security = site.security_dir.as_deref().unwrap_or(Path::new(""));
+                format!(
+                    "  security files in {} are replaced; others stay\n",
+                    security.display()
+                )
+            }
         };
     }
     Ok(out)
@@ -122,9 +138,16 @@ pub(crate) fn restored(report: &restore::Report) -> String {
     out
 }
 
-pub(crate) fn listing(listing: &Listing, place: &str, zone: &TimeZone) -> String {
+/// `unlisted` is what there is where nothing is listed.
+pub(crate) fn listing(
+    listing: &Listing,
+    place: &str,
+    unlisted: Option<String>,
+    zone: &TimeZone,
+) -> String {
     if listing.backups.is_empty() && listing.refused.is_empty() {
-        return format!("no backups in {place}\n");
+        let words = unlisted.map_or_else(String::new, |words| format!(": {words}"));
+        return format!("no backups in {place}{words}\n");
     }
     let mut out = format!(
         "{:<24} {:<25} {:>12}  {:<9} parts\n",
@@ -246,9 +269,11 @@ pub(crate) fn offsite_notes(warnings: &[String], problems: &[Problem]) -> String
     out
 }
 
-pub(crate) fn verified(all: &[Verified]) -> String {
+/// `unlisted` is what there is where nothing is listed.
+pub(crate) fn verified(all: &[Verified], unlisted: Option<String>) -> String {
     if all.is_empty() {
-        return "nothing was proven: there are no backups\n".into();
+        let words = unlisted.unwrap_or_else(|| "there are no backups".into());
+        return format!("nothing was proven: {words}\n");
     }
     let mut out = String::new();
     for backup in all {

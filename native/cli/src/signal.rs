@@ -2,13 +2,14 @@
 
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use std::fs::File;
+use std::io;
 use std::sync::{Mutex, PoisonError};
 use zbackup_core::progress::Cancel;
 
 /// What a shell reports of a command that was interrupted.
 const INTERRUPTED: i32 = 130;
 
-/// The terminal, and how it was before a question turned off its echo.
+/// The terminal while a question is open, and how it was before that turned off its echo.
 static ASKING: Mutex<Option<(File, Termios)>> = Mutex::new(None);
 
 /// Cancels the job on SIGINT, SIGTERM and SIGHUP.
@@ -26,17 +27,35 @@ pub(crate) fn cancel_on_interrupt(cancel: Cancel) {
     let _ = ctrlc::set_handler(handler);
 }
 
-/// Asks a person for a secret: what is typed does not show, from before the question is. An interrupt
-/// ends the process meanwhile, and leaves the terminal as it was.
-pub(crate) fn while_asking<T>(ask: impl FnOnce() -> T) -> T {
+/// What a person types may be seen by others, or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Echo {
+    Shown,
+    /// From before the question is.
+    Hidden,
+}
+
+/// Asks a person on a terminal. An interrupt ends the process meanwhile, and leaves the terminal as it was.
+///
+/// # Errors
+/// When it is no terminal; those of `ask`.
+pub(crate) fn while_asking<T>(
+    terminal: File,
+    echo: Echo,
+    ask: impl FnOnce() -> io::Result<T>,
+) -> io::Result<T> {
     let asking = || ASKING.lock().unwrap_or_else(PoisonError::into_inner);
-    *asking() = File::open("/dev/tty").ok().and_then(|terminal| {
-        let before = tcgetattr(&terminal).ok()?;
-        let mut hidden = before.clone();
-        hidden.local_modes.remove(LocalModes::ECHO);
-        tcsetattr(&terminal, OptionalActions::Now, &hidden).ok()?;
-        Some((terminal, before))
-    });
+    let before = tcgetattr(&terminal)?;
+    // Control-C stays an interrupt.
+    let mut meanwhile = before.clone();
+    if echo == Echo::Hidden {
+        meanwhile.local_modes.remove(LocalModes::ECHO);
+    }
+    {
+        let mut asking = asking();
+        tcsetattr(&terminal, OptionalActions::Now, &meanwhile)?;
+        *asking = Some((terminal, before));
+    }
     let answer = ask();
     if let Some((terminal, before)) = asking().take() {
         let _ = tcsetattr(&terminal, OptionalActions::Now, &before);

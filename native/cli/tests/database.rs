@@ -245,6 +245,22 @@ fn what_the_server_refuses_is_said_and_harms_nothing() {
         ],
     );
 
+    let gone = good.replace(
+        &format!("dbname = \"{}\"", database.name),
+        "dbname = \"gone\"",
+    );
+    assert_ne!(gone, good);
+    site.set_database(&gone);
+    fails(
+        &site,
+        &[
+            "there is no database gone on ",
+            &server.port,
+            "make it (createdb --owner ",
+            " gone)",
+        ],
+    );
+
     site.set_database(&good.replace("schema = \"s\"", "schema = \"Gone %\""));
     fails(&site, &["has no schema Gone %", &database.name]);
 

@@ -4,6 +4,7 @@
 
 mod common;
 
+use common::terminal::on_a_terminal;
 use common::{
     PASSWORD, Ran, Running, SOON, Site, ZBACKUP, mode, run, seal_z1, sh, tree, write, zbackup,
 };
@@ -113,7 +114,7 @@ fn an_output_that_exists_is_replaced_only_with_force() {
     write(&output, "precious");
     sealed
         .decrypt(&[])
-        .expect(1, &["site.tar.gz exists already", "force"]);
+        .expect(1, &["site.tar.gz exists already", " -o", "--force"]);
     assert_eq!(fs::read(&output).unwrap(), b"precious");
 
     // A wrong password or a damaged file takes nothing away, also with force.
@@ -298,44 +299,16 @@ fn without_a_terminal_and_a_password_file_there_is_no_password() {
     .expect(2, &["no terminal"]);
 }
 
-/// Runs the program on a pseudo terminal, types `typed` when it asks, and gives what was on the screen
-/// and the exit code.
-fn on_a_terminal(arguments: &[&Path], typed: &str) -> (String, i32) {
-    const PERSON: &str = r#"
-import os, pty, sys
-pid, terminal = pty.fork()
-if pid == 0:
-    os.execv(sys.argv[2], sys.argv[2:])
-screen, typed = b"", False
-while True:
-    try:
-        more = os.read(terminal, 4096)
-    except OSError:
-        break
-    if not more:
-        break
-    screen += more
-    if not typed and b"assword of" in screen and screen.rstrip(b" ").endswith(b":"):
-        os.write(terminal, os.fsencode(sys.argv[1]))
-        typed = True
-status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-os.write(1, screen)
-sys.exit(status if status >= 0 else 100)
-"#;
-    let ran = Running::start(
-        Command::new("python3")
-            .args(["-c", PERSON, typed, ZBACKUP])
-            .args(arguments),
-    )
-    .wait(SOON * 3);
-    (ran.said(), ran.status.code().unwrap())
+/// Types `typed` when the program asks for the password.
+fn typing(arguments: &[&Path], typed: &str) -> (String, i32) {
+    on_a_terminal(Command::new(ZBACKUP).args(arguments), ":", typed)
 }
 
 #[test]
 fn on_a_terminal_the_password_is_asked_for_and_not_shown() {
     let sealed = sealed();
     let decrypt = [Path::new("decrypt"), &sealed.file];
-    let (screen, code) = on_a_terminal(&decrypt, &format!("{PASSWORD}\n"));
+    let (screen, code) = typing(&decrypt, &format!("{PASSWORD}\n"));
     assert_eq!(code, 0, "{screen}");
     assert!(
         screen.contains("Password of") && screen.contains("site.tar.gz.enc"),
@@ -352,16 +325,13 @@ fn on_a_terminal_the_password_is_asked_for_and_not_shown() {
 fn a_wrong_or_empty_password_on_a_terminal_is_said() {
     let sealed = sealed();
     let decrypt = [Path::new("decrypt"), &sealed.file];
-    let (screen, code) = on_a_terminal(&decrypt, "mistyped\n");
+    let (screen, code) = typing(&decrypt, "mistyped\n");
     assert_eq!(code, 3, "{screen}");
     assert!(screen.contains("wrong password"), "{screen}");
     assert!(!screen.contains("mistyped"), "{screen}");
-    let (screen, code) = on_a_terminal(&decrypt, "\n");
+    let (screen, code) = typing(&decrypt, "\n");
     assert_eq!(code, 2, "{screen}");
     assert!(screen.contains("empty"), "{screen}");
-    // Control-C at the question.
-    let (screen, code) = on_a_terminal(&decrypt, "\u{3}");
-    assert_ne!(code, 0, "{screen}");
     assert!(sealed.others().is_empty());
 }
 
@@ -371,7 +341,7 @@ fn verify_asks_on_a_terminal_too() {
     site.encrypt(true);
     site.backup();
     let arguments = [Path::new("verify"), Path::new("--dir"), &site.backups()];
-    let (screen, code) = on_a_terminal(&arguments, &format!("{PASSWORD}\n"));
+    let (screen, code) = typing(&arguments, &format!("{PASSWORD}\n"));
     assert_eq!(code, 0, "{screen}");
     assert!(
         screen.contains("proven") && !screen.contains("correct horse"),

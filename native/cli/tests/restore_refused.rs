@@ -287,3 +287,61 @@ fn a_superuser_restores_for_the_site_and_only_what_is_proven() {
         story.is_tidy();
     }
 }
+
+/// The backup may be a good one: nobody is to throw it away.
+#[test]
+fn a_dump_of_another_schema_is_a_wrong_setting_and_no_damage() {
+    let server = Postgres::here();
+    for is_encrypted in [true, false] {
+        let mut story = Story::new(&server, is_encrypted);
+        let name = story.site.backup();
+        story.disaster();
+        let lost = story.state();
+        let right = story.database.settings(SCHEMA);
+        story.site.set_database(&story.database.settings("mysite"));
+        let words = [
+            "of the schema",
+            "the site's is \"mysite\"",
+            r#"set schema to "my \"Site\"" in [database]"#,
+            "take the backup of this site",
+        ];
+        let restore = "restore recent --yes";
+        story
+            .site
+            .run(restore)
+            .expect(2, &words)
+            .without(&["damaged", "line "]);
+        let json = story.site.run(&format!("{restore} --json")).expect(2, &[]);
+        assert_eq!(json.json()["error"], "usage");
+        story.is_unchanged(&lost);
+        // It is whole, whatever the site is.
+        story.site.run("verify").expect(0, &["proven"]);
+        if is_encrypted {
+            story
+                .site
+                .run("verify --drill")
+                .expect(2, &["NOT proven", "was rehearsed"])
+                .expect(2, &words)
+                .without(&["damaged"]);
+            let json = story
+                .site
+                .run("verify --drill --json")
+                .expect(2, &[])
+                .json();
+            assert_eq!(json[0]["parts"][0]["kind"], "usage");
+        }
+        // A file that is damaged behind that is damaged.
+        let file = story.site.part(&name, "database");
+        let good = fs::read(&file).unwrap();
+        let mut bad = good.clone();
+        let at = bad.len() - 6;
+        bad[at] ^= 1;
+        fs::write(&file, bad).unwrap();
+        story.site.run(restore).expect(4, &["damaged"]);
+        fs::write(&file, good).unwrap();
+
+        story.site.set_database(&right);
+        story.site.run(restore).good();
+        assert!(story.state().rows == story.before.rows);
+    }
+}

@@ -274,6 +274,63 @@ fn an_empty_list_says_so() {
         .expect(0, &["no backups in", folder.to_str().unwrap()]);
 }
 
+/// Somebody has copied the files alone, and is not to believe that they are nothing.
+#[test]
+fn files_without_their_list_are_told_of() {
+    let mut site = Site::new();
+    site.encrypt(true);
+    let name = site.backup();
+    let folder = site.backups();
+    let path = folder.to_str().unwrap();
+    let media = site.part(&name, "files");
+    let list = std::fs::read(folder.join("backup.json")).unwrap();
+    std::fs::remove_file(folder.join("backup.json")).unwrap();
+    write(&folder.join("notes.txt"), "not of a backup");
+    let words = [
+        "no backup.json in",
+        path,
+        "2 files",
+        "copy backup.json too",
+        "zbackup decrypt FILE",
+    ];
+    site.run("list").expect(0, &words);
+    zbackup(["list", "--dir", path]).expect(0, &words);
+    site.run("verify").expect(1, &words);
+    site.run(&format!("verify {name}")).expect(1, &words);
+    site.run("restore recent --yes").expect(1, &words);
+    site.run(&format!("restore {name} --yes")).expect(1, &words);
+    site.run("verify").without(&["there are no backups"]);
+
+    std::fs::remove_file(media).unwrap();
+    site.run("list").expect(0, &["1 file there looks like"]);
+    // A list that has none is one.
+    write(&folder.join("backup.json"), "{}");
+    site.run("list").good().without(&["backup.json"]);
+    site.run("verify").expect(1, &["there are no backups"]);
+    write(&folder.join("backup.json"), list);
+    site.run("list").expect(0, &[&name]);
+}
+
+#[test]
+fn a_password_file_that_is_gone_is_not_needed_by_who_is_asked() {
+    let mut site = Site::new();
+    site.encrypt(true);
+    site.backup();
+    std::fs::remove_file(site.path("password")).unwrap();
+    let advice = "leave [encryption] out of site.toml to be asked for the password";
+    for opens in ["verify", "restore recent --yes"] {
+        site.run(opens)
+            .expect(2, &["cannot read the password file", advice]);
+        site.run(&format!("{opens} --password-file nowhere"))
+            .expect(2, &["cannot read the password file"])
+            .without(&[advice]);
+    }
+    // Without it a new backup would lie open.
+    site.run("backup")
+        .expect(2, &["cannot read the password file"])
+        .without(&[advice]);
+}
+
 #[test]
 fn output_that_nobody_takes_is_no_crash() {
     let site = Site::new();

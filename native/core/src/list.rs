@@ -1,6 +1,6 @@
 //! The backups of a folder, and what of them is really there.
 
-use crate::catalog::{Catalog, Entry, Part, PartName, Refused, StoredPart};
+use crate::catalog::{Catalog, Entry, FILE_NAME, Part, PartName, Refused, StoredPart};
 use crate::error::Result;
 use serde::Serialize;
 use std::path::Path;
@@ -48,6 +48,33 @@ pub fn run(folder: &Path) -> Result<Listing> {
         })
         .collect();
     Ok(Listing { backups, refused })
+}
+
+/// What a folder has in the place of backups: files that look like those of one, without the list that tells
+/// what they are.
+#[must_use]
+pub fn unlisted(folder: &Path) -> Option<String> {
+    let is_part = |name: &str| {
+        let unencrypted = name.strip_suffix(".enc").unwrap_or(name);
+        unencrypted.ends_with(".sql.gz") || unencrypted.ends_with(".tar.gz")
+    };
+    if folder.join(FILE_NAME).symlink_metadata().is_ok() {
+        return None;
+    }
+    let files = folder.read_dir().ok()?.flatten();
+    let count = files
+        .filter(|file| file.file_name().to_str().is_some_and(is_part))
+        .count();
+    let what = match count {
+        0 => return None,
+        1 => "1 file there looks like a part".into(),
+        count => format!("{count} files there look like parts"),
+    };
+    Some(format!(
+        "there is no {FILE_NAME} in {}, which is the list of backups, and {what} of a backup: copy {FILE_NAME} \
+         too, or open them one by one with \"zbackup decrypt FILE\" and gunzip",
+        folder.display()
+    ))
 }
 
 /// A backup whose files are as long as `found` says, those that are there.

@@ -1,12 +1,13 @@
 //! Proves that stored backups are whole: the hash of each file, the authentication of its encryption,
 //! gzip, and the structure of what is inside.
 
-use crate::archive::{Contents, check_tar};
+use crate::archive::{Contents, Incomplete, check_tar};
 use crate::catalog::{
     BackupFolder, BackupName, Catalog, Entry, Part, PartName, StoredPart, Verification,
 };
 use crate::database::{Purpose, TableRows, check_dump, check_script, watch_dump};
 use crate::error::{Error, ErrorKind, Result};
+use crate::list;
 use crate::part_reader::PartReader;
 use crate::progress::{Monitor, Phase};
 use crate::restore;
@@ -15,6 +16,7 @@ use crate::site::Database;
 use crate::stream::Encryption;
 use jiff::Timestamp;
 use serde::Serialize;
+use std::io;
 use std::path::Path;
 
 /// What was found out about a backup.
@@ -74,7 +76,7 @@ pub fn run(
         let is_listed = entries.iter().any(|entry| entry.name.as_str() == name)
             || refused.iter().any(|refused| refused.name == *name);
         if !is_listed {
-            return Err(unknown(name, &entries));
+            return Err(unknown(name, &entries, Some(folder)));
         }
     }
     let entries: Vec<Entry> = entries
@@ -162,21 +164,27 @@ impl Verified {
     }
 }
 
-/// Whether something is wrong with what is stored, and not with the password or the machine.
+/// Whether something is wrong with what is stored, and not with the password, the settings or the machine.
 pub(crate) fn is_damage(kind: ErrorKind) -> bool {
     !matches!(
         kind,
-        ErrorKind::WrongPassword | ErrorKind::NoPassword | ErrorKind::Permission | ErrorKind::Io
+        ErrorKind::WrongPassword
+            | ErrorKind::NoPassword
+            | ErrorKind::Permission
+            | ErrorKind::Io
+            | ErrorKind::Usage
     )
 }
 
-/// The error for a name that is not in the list.
-pub(crate) fn unknown(name: &str, entries: &[Entry]) -> Error {
+/// The error for a name that is not in the list, of that folder where it is one.
+pub(crate) fn unknown(name: &str, entries: &[Entry], folder: Option<&Path>) -> Error {
     let names: Vec<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
     Error::UnknownBackup {
         name: name.to_owned(),
         known: if names.is_empty() {
-            "there are no backups yet".into()
+            folder
+                .and_then(list::unlisted)
+                .unwrap_or_else(|| "there are no backups yet".into())
         } else {
             format!("there are {}", names.join(", "))
         },
@@ -316,7 +324,8 @@ pub(crate) fn prove_whole(
 /// Proves a part of a backup: all of its file is read. A dump is to be of `schema`, where that is given.
 ///
 /// # Errors
-/// `Damaged` and what else is wrong with it; `PasswordRequired`, `WrongPassword`, `Io`, `Cancelled`.
+/// `Damaged` and what else is wrong with it; `PasswordRequired`, `WrongPassword`, `Io`, `Cancelled`; `Usage`
+/// when it is whole, and of another schema.
 pub(crate) fn prove(
     folder: &Path,
     entry: &Entry,
@@ -332,7 +341,17 @@ pub(crate) fn prove(
         (Part::Database, None) => check_dump(&mut reader),
         (Part::Config | Part::Files, _) => check_tar(&mut reader),
     };
-    let contents = inside.map_err(|incomplete| incomplete.of(reader.path()))?;
+    let contents = match inside.map_err(|incomplete| incomplete.of(reader.path())) {
+        Err(error @ Error::Usage(_)) => {
+            // A damaged file could say that too.
+            let path = reader.path().to_owned();
+            io::copy(&mut reader, &mut io::sink())
+                .map_err(|error| Incomplete::Read(error).of(&path))?;
+            reader.finish()?;
+            return Err(error);
+        }
+        inside => inside?,
+    };
     let (encryption, note) = (reader.encryption(), reader.note());
     reader.finish()?;
     Ok(Proof {

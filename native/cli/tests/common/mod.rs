@@ -12,6 +12,7 @@ pub(crate) mod postgres;
 pub(crate) mod proxy;
 pub(crate) mod store;
 pub(crate) mod story;
+pub(crate) mod terminal;
 
 use serde_json::Value;
 use std::collections::BTreeMap;

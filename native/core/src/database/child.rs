@@ -144,7 +144,13 @@ impl Program<'_> {
     pub(super) fn failure(&self, ended: &Ended) -> Error {
         let command = self.command.display();
         let name = self.name;
-        let Database { host, port, .. } = self.database;
+        let Database {
+            host,
+            port,
+            user,
+            dbname,
+            ..
+        } = self.database;
         let server = format!("{host}:{port}");
         let Ended { status, said } = ended;
         let has = |words: &str| said.contains(words);
@@ -162,12 +168,16 @@ impl Program<'_> {
             format!("{server} refuses the user or the password of the database: check both")
         } else if has("server closed the connection") || has("connection to server was lost") {
             format!("the connection to the database server {server} broke")
+        } else if has(&format!("FATAL:  database \"{dbname}\" does not exist")) {
+            format!(
+                "there is no database {dbname} on {server}: make it (createdb --owner {user} {dbname})"
+            )
         } else if has("FATAL:") {
             format!("the database server {server} refuses the connection")
         } else if has("connection to server") || has("could not translate host name") {
             format!("the database at {server} cannot be reached: is PostgreSQL running there?")
         } else if has("no matching schemas") {
-            let Database { dbname, schema, .. } = self.database;
+            let schema = &self.database.schema;
             format!("the database {dbname} has no schema {schema}")
         } else if status.is_empty() {
             format!("{command} was killed, or never ran")

@@ -170,6 +170,9 @@ impl<'a> Load<'a> {
             Stopped::Error(Error::Database(reason)) => {
                 Error::Database(format!("{}: {reason}", self.failed))
             }
+            Stopped::Error(Error::Usage(reason)) => {
+                Error::Usage(format!("{}: {reason}", self.failed))
+            }
             Stopped::Error(error) => error,
             Stopped::Ended => self.explain(),
         }

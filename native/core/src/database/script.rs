@@ -17,6 +17,7 @@ pub use check::{check_dump, check_script, loaded_of};
 use super::statement::{Schema, Verdict};
 use super::token::{Token, is_copy_in, table};
 use crate::archive::Contents;
+use crate::error::{Error, harmless};
 use lexer::{State, is_space, lines};
 use memchr::{memchr, memchr_iter};
 use psql::Statement;
@@ -29,10 +30,25 @@ pub(super) enum Refused {
     NoDump,
     #[error("line {line} of the dump is not loaded: {reason}")]
     Line { line: u64, reason: String },
+    /// It may be a good one of another site.
+    #[error(
+        "{reason}: set schema to {seen:?} in [database] (dbschema in Zotonic), or take the backup of this site"
+    )]
+    OtherSchema { reason: String, seen: String },
     #[error("the dump goes on after its end, in line {0}")]
     GoesOn(u64),
     #[error("the dump holds nothing of the site's schema")]
     Nothing,
+}
+
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        let words = refused.to_string();
+        match refused {
+            Refused::OtherSchema { .. } => Self::Usage(harmless(&words)),
+            _ => Self::Database(words),
+        }
+    }
 }
 
 const TOO_LONG: &str = "it is part of a statement of more than 256 MiB, for which psql would take many times \
@@ -249,7 +265,7 @@ impl Script {
                 let verdict = match self.judge(is_long) {
                     Ok(verdict) => verdict,
                     Err(reason) => {
-                        self.refuse(self.refused_statement(reason))?;
+                        self.refuse(self.refused_verdict(reason))?;
                         None
                     }
                 };
@@ -322,6 +338,17 @@ impl Script {
         Refused::Line {
             line: statement.map_or(self.line, |statement| statement.line),
             reason: reason.into(),
+        }
+    }
+
+    /// The same, when that is what the judge said of it.
+    fn refused_verdict(&self, reason: String) -> Refused {
+        match self.schema.as_ref().and_then(Schema::other) {
+            Some(seen) => Refused::OtherSchema {
+                reason,
+                seen: seen.to_owned(),
+            },
+            None => self.refused_statement(reason),
         }
     }
 

@@ -31,7 +31,7 @@ impl From<Error> for Stopped {
 
 impl From<Refused> for Stopped {
     fn from(refused: Refused) -> Self {
-        Self::Error(Error::Database(refused.to_string()))
+        Self::Error(refused.into())
     }
 }
 

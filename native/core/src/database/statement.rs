@@ -24,6 +24,8 @@ pub(super) struct Schema {
     name: Option<String>,
     is_the_sites: bool,
     is_seen: bool,
+    /// It is of this one from its start.
+    other: Option<String>,
     /// Security labels that were left out.
     labels: u64,
 }
@@ -34,6 +36,7 @@ impl Schema {
             name: Some(name.to_owned()),
             is_the_sites: true,
             is_seen: false,
+            other: None,
             labels: 0,
         }
     }
@@ -49,7 +52,13 @@ impl Schema {
         self.is_the_sites && !self.is_seen
     }
 
+    /// The schema of a dump that is of another site.
+    pub(super) fn other(&self) -> Option<&str> {
+        self.other.as_deref()
+    }
+
     fn see(&mut self, seen: &str) -> Result<(), String> {
+        let is_first = !self.is_seen;
         self.is_seen = true;
         match &self.name {
             None => {
@@ -57,9 +66,12 @@ impl Schema {
                 Ok(())
             }
             Some(name) if name == seen => Ok(()),
-            Some(name) if self.is_the_sites => Err(format!(
-                "the dump is of the schema \"{seen}\", the site's is \"{name}\""
-            )),
+            Some(name) if self.is_the_sites => {
+                self.other = is_first.then(|| seen.to_owned());
+                Err(format!(
+                    "the dump is of the schema \"{seen}\", the site's is \"{name}\""
+                ))
+            }
             Some(name) => Err(format!(
                 "the dump is of the schema \"{name}\", and here of \"{seen}\""
             )),

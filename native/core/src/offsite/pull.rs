@@ -131,7 +131,7 @@ pub(super) async fn run(
             (name, _) if entries.iter().any(|entry| entry.name.as_str() == name) => {
                 names.push(name)
             }
-            (name, _) => return Err(verify::unknown(name, &own)),
+            (name, _) => return Err(verify::unknown(name, &own, None)),
         }
     }
     let is_wanted = |name: &str| {

@@ -79,7 +79,7 @@ pub fn push(
     let (entries, refused) = Catalog::load(folder)?.entries();
     for name in &options.names {
         if !entries.iter().any(|entry| entry.name.as_str() == name) {
-            return Err(verify::unknown(name, &entries));
+            return Err(verify::unknown(name, &entries, Some(folder)));
         }
     }
     let is_wanted =

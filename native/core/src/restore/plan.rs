@@ -10,7 +10,7 @@ use crate::time::local;
 use crate::verify;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What can be restored by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,7 +90,7 @@ pub struct Options {
 /// # Errors
 /// `UnknownBackup`; `Replaced`; `Usage` when the backup or the site lacks what is wanted; `Io`, `Damaged`.
 pub fn plan(site: &Site, name: &str, options: &Options) -> Result<Plan> {
-    let backup = find(&Catalog::load(&site.backup_dir)?, name, &options.only)?;
+    let backup = find(&site.backup_dir, name, &options.only)?;
     if let Some(agreed) = options.timestamp
         && agreed != backup.timestamp
     {
@@ -106,8 +106,8 @@ pub fn plan(site: &Site, name: &str, options: &Options) -> Result<Plan> {
 }
 
 /// The backup that is meant.
-fn find(catalog: &Catalog, name: &str, only: &[Piece]) -> Result<Entry> {
-    let (entries, refused) = catalog.entries();
+fn find(folder: &Path, name: &str, only: &[Piece]) -> Result<Entry> {
+    let (entries, refused) = Catalog::load(folder)?.entries();
     let has_all = |entry: &Entry| only.iter().all(|piece| entry.part(piece.part()).is_some());
     if let Some(refused) = refused.iter().find(|refused| refused.name == name) {
         return Err(Error::Usage(format!(
@@ -139,7 +139,7 @@ fn find(catalog: &Catalog, name: &str, only: &[Piece]) -> Result<Entry> {
                 }
             )))
         }
-        None => Err(verify::unknown(name, &entries)),
+        None => Err(verify::unknown(name, &entries, Some(folder))),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{Refused, Schema, Script};
 use crate::archive::{Contents, Incomplete};
+use crate::error::Error;
 use std::io::{self, Read};
 
 /// Reads a dump in the plain format of `pg_dump` to its end, and checks that it has one (`pg_dump`
@@ -16,7 +17,7 @@ pub fn check_dump(dump: impl Read) -> Result<Contents, Incomplete> {
 /// The same, for a dump that is to be loaded into this schema.
 ///
 /// # Errors
-/// As [`check_dump`], also when it is of another schema.
+/// As [`check_dump`]; `Read` with a `Usage` inside when it is of another schema.
 pub fn check_script(dump: impl Read, schema: &str) -> Result<Contents, Incomplete> {
     check(dump, Schema::of_site(schema))
 }
@@ -64,9 +65,14 @@ fn read(mut dump: impl Read, script: &mut Script) -> Result<Contents, Incomplete
     loop {
         match dump.read(&mut block) {
             Ok(0) => break,
-            Ok(count) => script
-                .pass(&block[..count], &mut |_| Ok(()))
-                .map_err(|error: Refused| Incomplete::Structure(error.to_string()))?,
+            Ok(count) => {
+                script
+                    .pass(&block[..count], &mut |_| Ok(()))
+                    .map_err(|refused: Refused| match refused {
+                        Refused::OtherSchema { .. } => Incomplete::from(Error::from(refused)),
+                        _ => Incomplete::Structure(refused.to_string()),
+                    })?
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error.into()),
         }

@@ -102,8 +102,9 @@ pub(in crate::database) fn leaves_out(statement: &str) {
 /// Refused in this line of the middle, with these words.
 #[track_caller]
 pub(in crate::database) fn refuses(middle: &str, line: usize, words: &str) {
-    let dump = whole(middle);
-    let line = HEAD.matches('\n').count() + line;
+    // After it has turned out to be of the site.
+    let dump = whole(&format!("COMMENT ON SCHEMA s IS NULL;\n{middle}"));
+    let line = HEAD.matches('\n').count() + 1 + line;
     for piece in [dump.len(), 1, 7] {
         let reason = filtered(dump.as_bytes(), &[piece])
             .map(|loaded| String::from_utf8_lossy(&loaded).into_owned())
@@ -152,6 +153,29 @@ fn what_would_be_refused_does_not_keep_a_dump_from_being_whole() {
     end.unwrap();
     assert!(refusal.unwrap().contains("nothing of the site's schema"));
     assert_eq!(watched(whole("").as_bytes(), 7).1, None);
+}
+
+/// It may be a good one: that is no damage, and not about a line.
+#[test]
+fn a_dump_of_another_site_is_told_from_one_that_goes_astray() {
+    for middle in [
+        "CREATE SCHEMA \"the \x1b other\";\n",
+        "CREATE TABLE \"the \x1b other\".t (x int);\n",
+        "SELECT pg_catalog.setval('\"the \x1b other\".t', 1, true);\n",
+    ] {
+        let error = check_script(whole(middle).as_bytes(), "s").unwrap_err();
+        let error = error.of(std::path::Path::new("x"));
+        assert!(matches!(error, Error::Usage(_)), "{error:?}");
+        assert_eq!(
+            error.to_string(),
+            "the dump is of the schema \"the \\u{1b} other\", the site's is \"s\": set schema to \
+             \"the \\u{1b} other\" in [database] (dbschema in Zotonic), or take the backup of this site"
+        );
+        let own = format!("CREATE SCHEMA s;\n{middle}");
+        let error = check_script(whole(&own).as_bytes(), "s").unwrap_err();
+        let error = error.of(std::path::Path::new("x"));
+        assert!(matches!(error, Error::Damaged { .. }), "{error:?}");
+    }
 }
 
 /// Of a dump with so many mebibytes between these.
