@@ -337,13 +337,27 @@ not_known_what_was_restored(Config) ->
     #{name := Name, timestamp := Time} = backup_host:backup(Context),
     host:set(environment, backup),
     Status = filename:join(backup_site:dir(Context), "backup.json.status"),
-    ok = file:make_dir(Status),
     meck:new(mod_backup, [passthrough, no_link]),
     meck:expect(mod_backup, restore_backup, fun(_, _, _) -> error(restored) end),
-    {error, _, Message} = backup_replica:restore(
-        #{name => Name, timestamp => Time, is_proven => true, is_new => true}, Context),
-    ?assertNotEqual(nomatch, string:find(Message, "not known what was restored last")),
-    ?assertMatch(#{failure := undefined}, backup_status:read(Context)).
+    Refused = fun() ->
+        {error, _, Message} = backup_replica:restore(
+            #{name => Name, timestamp => Time, is_proven => true, is_new => true}, Context),
+        ?assertNotEqual(nomatch, string:find(Message, "not known what was restored last")),
+        ?assertMatch(#{failure := undefined}, backup_status:read(Context))
+    end,
+    ok = file:make_dir(Status),
+    Refused(),
+    ok = file:del_dir(Status),
+    %% One that was cut may have said whose database it is: nothing takes its place, by whichever way.
+    test_site:write(Status, "{\"told\":tr"),
+    Refused(),
+    ?assertMatch({error, damaged, _}, backup_replica:prepare([database], Context)),
+    ok = backup_status:failed(manual, database, <<"why">>, Context),
+    ?assertEqual({ok, <<"{\"told\":tr">>}, file:read_file(Status)),
+    %% Any other site goes on: its failures are to be told.
+    host:set(environment, production),
+    ok = backup_status:failed(manual, database, <<"why">>, Context),
+    ?assertMatch(#{failure := #{message := <<"why">>}}, backup_status:read(Context)).
 
 %% Helpers
 

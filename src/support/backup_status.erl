@@ -82,6 +82,7 @@ nothing_restored(Database) ->
 not_started_again(Message, Dir) ->
     update_in(
         fun(#{jobs := Jobs} = Status) -> Status#{jobs => Jobs#{<<"restore">> => failure(not_started, Message)}} end,
+        keep,
         Dir
     ).
 
@@ -151,8 +152,11 @@ failures(Context) ->
 read(Context) ->
     case known(Context) of
         {ok, Status} -> Status;
-        {error, _, _} -> #{failure => undefined, told => false, jobs => #{}, restored => undefined}
+        {error, _, _} -> nothing()
     end.
+
+nothing() ->
+    #{failure => undefined, told => false, jobs => #{}, restored => undefined}.
 
 %% @doc What is remembered, for a decision.
 -spec known(z:context()) -> {ok, zbackup:status()} | zbackup:error().
@@ -160,10 +164,15 @@ known(Context) ->
     zbackup:status(#{backup_dir => backup_site:dir(Context)}).
 
 update(Fun, Context) ->
-    update_in(Fun, backup_site:dir(Context)).
+    %% What it said of the database of a replica is not to be forgotten with it.
+    Damaged = case m_site:environment(Context) of
+        backup -> keep;
+        _ -> begin_anew
+    end,
+    update_in(Fun, Damaged, backup_site:dir(Context)).
 
 %% One at a time. A status that cannot be kept is told to the log: the backup is not worse for it.
-update_in(Fun, Dir) ->
+update_in(Fun, Damaged, Dir) ->
     Folder = #{backup_dir => Dir},
     jobs:run(mod_backup_status, fun() ->
         Kept = case zbackup:status(Folder) of
@@ -172,6 +181,8 @@ update_in(Fun, Dir) ->
                     Before -> ok;
                     Status -> zbackup:set_status(Folder, Status)
                 end;
+            {error, damaged, _} when Damaged =:= begin_anew ->
+                zbackup:set_status(Folder, Fun(nothing()));
             {error, _, _} = Error ->
                 Error
         end,
