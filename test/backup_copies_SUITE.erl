@@ -40,6 +40,8 @@ after_each_backup(Config) ->
     Context = ?config(context, Config),
     %% One that was made before there was a store goes as well.
     #{name := First} = backup_host:backup(#{day => {2026, 11, 20}}, Context),
+    %% Of one second they would be in the order of their names.
+    timer:sleep(1100),
     use_store(Config),
     backup(Context),
     backup_host:await(<<"uploaded">>),

@@ -8,7 +8,7 @@
 -export([all/0, suite/0, init_per_testcase/2, end_per_testcase/2]).
 -export([there_and_back/1, data_before_the_list/1, replaced_files_go/1, others_keep_theirs/1, newer_ones_stay/1,
          damaged_list_is_kept/1, store_in_trouble/1, only_what_is_new/1, swapped_file/1, hostile_list/1, longer_file/1,
-         damaged_here/1, no_room/1, by_the_server/1, options_are_checked/1]).
+         damaged_here/1, no_room/1, no_room_for_all/1, by_the_server/1, options_are_checked/1]).
 
 suite() ->
     [{timetrap, {minutes, 1}}].
@@ -243,6 +243,35 @@ no_room(Config) ->
     ?assertEqual([Small], [Name || #{name := Name} <- Pulled]),
     ?assertNot(lists:member({download, <<"backup/", File/binary>>}, host:get(requests, []))),
     %% Where the list does not say how long a file is, the room is what counts.
+    silent(100),
+    test_site:write(List, Text),
+    {ok, #{pulled := [], problems := [#{name := Large, kind := no_space}]}} = pull(Other),
+    meck:unload().
+
+%% Many files without a length do not each get all of the room. What was not taken gives it back.
+no_room_for_all(Config) ->
+    {Context, Other} = {?config(context, Config), ?config(other, Config)},
+    Names = [
+        begin
+            #{name := Name, files := #{file := File}} = backup(#{day => {2026, 11, Day}}, Context),
+            timer:sleep(1100),
+            {Name, File}
+        end
+     || Day <- [20, 21, 22]
+    ],
+    [{First, _}, {Second, _}, {Third, Swapped}] = Names,
+    {ok, _} = push(Context),
+    %% Shorter than the two of them, and longer than one; the newest is not what the list says.
+    There = filename:join(?config(store, Config), Swapped),
+    test_site:write(There, crypto:strong_rand_bytes(filelib:file_size(There))),
+    silent(filelib:file_size(There) * 3 div 2),
+    {ok, #{pulled := [#{name := Second}], problems := Problems}} = pull(Other),
+    ?assertMatch([{First, no_space}, {Third, damaged}],
+                 lists:sort([{Name, Kind} || #{name := Name, kind := Kind} <- Problems])),
+    meck:unload().
+
+%% The list does not say how long the files are, and there is this room.
+silent(Room) ->
     meck:new(zbackup, [passthrough, no_link]),
     meck:expect(zbackup, relay, fun(Site, Options) ->
         {ok, Job} = meck:passthrough([Site, Options]),
@@ -252,14 +281,11 @@ no_room(Config) ->
         case meck:passthrough([Job]) of
             {ok, #{loads := Loads} = Plan} when Step =:= wanted ->
                 Silent = [Load#{files := [Part#{size := undefined} || Part <- Files]} || #{files := Files} = Load <- Loads],
-                {ok, Plan#{loads := Silent, room := 100}};
+                {ok, Plan#{loads := Silent, room := Room}};
             Result ->
                 Result
         end
-    end),
-    test_site:write(List, Text),
-    {ok, #{pulled := [], problems := [#{name := Large, kind := no_space}]}} = pull(Other),
-    meck:unload().
+    end).
 
 damaged_here(Config) ->
     Context = ?config(context, Config),

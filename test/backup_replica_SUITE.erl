@@ -8,7 +8,7 @@
 -export([all/0, suite/0, init_per_suite/1, end_per_suite/1, init_per_testcase/2, end_per_testcase/2]).
 -export([failover/1, unencrypted_is_refused/1]).
 -export([mark_comes_first/1, only_what_is_newer/1, not_when_nothing_proves_it/1]).
--export([not_into_the_primary/1, not_started_again/1, interrupted_and_completed/1, primary_is_of_no_backup/1,
+-export([not_into_the_primary/1, not_into_the_primary_after_a_crash/1, not_started_again/1, interrupted_and_completed/1, not_while_it_starts/1, primary_is_of_no_backup/1,
          not_known_what_was_restored/1]).
 
 -import(site_node, [call/4]).
@@ -18,7 +18,7 @@ suite() ->
 
 all() ->
     [failover, unencrypted_is_refused, mark_comes_first, only_what_is_newer, not_when_nothing_proves_it,
-     not_into_the_primary, not_started_again, interrupted_and_completed, primary_is_of_no_backup,
+     not_into_the_primary, not_into_the_primary_after_a_crash, not_started_again, interrupted_and_completed, not_while_it_starts, primary_is_of_no_backup,
      not_known_what_was_restored].
 
 init_per_suite(Config) ->
@@ -44,10 +44,10 @@ end_per_testcase(_Name, Config) ->
 failover(Config) ->
     [One, Two] = ?config(databases, Config),
     Store = store(Config),
-    [SetUp, List, List, Download, Take, Restart, ComeBack] = commands("A replica, and a failover"),
+    [SetUp, List, List, Download, Take, Stop, Start, ComeBack] = commands("A replica, and a failover"),
     %% The primary, and a new machine beside it.
-    A = site("a", One, "production", "primary", Config, Store),
-    B = site("b", Two, "production", "empty", Config, Store),
+    A = site("a", One, undefined, "primary", Config, Store),
+    B = site("b", Two, undefined, "empty", Config, Store),
     #{dir := DirA} = A,
     #{dir := DirB} = B,
     NodeA = site_node:start(A),
@@ -91,12 +91,14 @@ failover(Config) ->
     %% The primary dies. What it wrote since its last backup is lost.
     site_node:stop(NodeA),
     ok = follow(Take, NodeB, DirB),
-    ok = follow(Restart, NodeB, DirB),
-    ?assertEqual(production, call(NodeB, host, get, [environment, none])),
+    ok = follow(Stop, NodeB, DirB),
+    NewB = follow(Start, B, DirB),
+    ?assertEqual(production, call(NewB, host, get, [environment, none])),
+    ?assertEqual([], [It || #{name := <<"(replica)">>} = It <- follow(List, NewB, DirB)]),
     _ = psql(Two, "insert into site.rsc values ('after')"),
     test_site:write(filename:join(DirB, "archive/after.jpg"), <<"after">>),
     timer:sleep(1100),
-    backup(NodeB),
+    backup(NewB),
 
     %% It comes back, as the replica.
     follow(ComeBack, none, DirA),
@@ -106,7 +108,7 @@ failover(Config) ->
     ?assertEqual(<<"after">>, file(DirA, "archive/after.jpg")),
     ?assertEqual(backup, call(NodeA2, host, get, [environment, none])),
     site_node:stop(NodeA2),
-    site_node:stop(NodeB).
+    site_node:stop(NewB).
 
 %% Whoever can write to the store cannot make a replica take what nobody has authenticated.
 unencrypted_is_refused(Config) ->
@@ -143,7 +145,7 @@ mark_comes_first(Config) ->
     end),
     ?assertMatch({error, {damaged, _}}, mod_backup:restore_backup(Name, [config], Context)),
     receive {restoring, true} -> ok after 0 -> error(no_mark) end,
-    ?assertMatch(#{restored := undefined}, backup_status:read(Context)),
+    ?assertMatch(#{restored := undefined, behind := undefined, is_behind := false}, backup_replica:state(Context)),
     %% Where it cannot be written nothing is restored; nor where nobody could remember what was.
     ok = file:delete(Mark),
     ok = file:make_dir(Mark),
@@ -202,14 +204,13 @@ not_into_the_primary(Config) ->
     Context = backup_host:start(?config(dir, Config)),
     #{name := Name, timestamp := Time} = backup_host:backup(Context),
     host:set(environment, backup),
-    Options = fun(Host) ->
-        host:set(database, [{dbhost, Host}, {dbport, 5432}, {dbuser, "site"}, {dbpassword, "hush"}, {dbdatabase, "site"},
-                            {dbschema, "public"}])
-    end,
-    Options("own.example"),
+    database_on("own.example"),
     ok = backup_replica:restored([database], #{backup => #{name => Name, timestamp => Time}}, Context),
     ?assertEqual(ok, backup_replica:prepare([database, config], Context)),
-    Options(<<"primary.example">>),
+    database_on(<<"primary.example">>),
+    %% What is remembered of another restore does not change whose database it is.
+    ok = backup_replica:restored([config], #{backup => #{name => Name, timestamp => Time + 1}}, Context),
+    ?assertMatch(#{restored := #{timestamp := T}} when T =:= Time + 1, backup_status:read(Context)),
     {error, usage, Message} = backup_replica:prepare([database, config], Context),
     _ = [?assertNotEqual(nomatch, string:find(Message, Word)) || Word <- ["own.example", "primary.example", "backup.json.status"]],
     ?assertEqual(nomatch, string:find(Message, "hush")),
@@ -218,13 +219,43 @@ not_into_the_primary(Config) ->
     ok = file:delete(filename:join(backup_site:dir(Context), "backup.json.status")),
     ?assertEqual(ok, backup_replica:prepare([database], Context)).
 
+%% The node went down after the configuration was placed, and before anybody knew of the restore: it starts on the
+%% database of the primary. So it does after the configuration alone was restored.
+not_into_the_primary_after_a_crash(Config) ->
+    Context = backup_host:start(?config(dir, Config)),
+    host:set(environment, backup),
+    Status = filename:join(backup_site:dir(Context), "backup.json.status"),
+    _ = [
+        begin
+            Own(),
+            ?assertEqual(ok, backup_replica:prepare(Parts, Context)),
+            ?assertMatch(#{restored := undefined}, backup_replica:state(Context)),
+            [Shown] = backup_replica:plain(Context),
+            ?assertNot(maps:is_key(restored, Shown)),
+            database_on("primary.example"),
+            ?assertMatch({error, usage, _}, backup_replica:prepare([database, config], Context)),
+            %% Another time, also after it was a primary meanwhile.
+            host:set(environment, production),
+            ok = backup_status:started(false, Context),
+            host:set(environment, backup),
+            ?assertMatch({error, usage, _}, backup_replica:prepare([database, config], Context)),
+            ok = file:delete(Status)
+        end
+     || Parts <- [[database, config], [config]],
+        Own <- [fun() -> database_on("own.example") end, fun() -> host:set(database, [{dbdatabase, none}]) end]
+    ].
+
+database_on(Host) ->
+    host:set(database, [{dbhost, Host}, {dbport, 5432}, {dbuser, "site"}, {dbpassword, "hush"}, {dbdatabase, "site"},
+                        {dbschema, "public"}]).
+
 %% What was restored is there, but the site goes on with what it had in memory: somebody has to know.
 not_started_again(Config) ->
     Context = backup_host:start(?config(dir, Config)),
     #{name := Name, timestamp := Time} = backup_host:backup(Context),
     host:set(environment, backup),
     _ = backup_host:server(Context),
-    meck:new(z_sites_manager, [no_link]),
+    meck:new(z_sites_manager, [passthrough, no_link]),
     _ = [
         begin
             meck:expect(z_sites_manager, restart, Restart),
@@ -253,7 +284,7 @@ interrupted_and_completed(Config) ->
     Context = backup_host:start(?config(dir, Config)),
     _ = backup_host:backup(Context),
     meck:new(zbackup, [passthrough, no_link]),
-    meck:new(z_sites_manager, [no_link]),
+    meck:new(z_sites_manager, [passthrough, no_link]),
     Self = self(),
     meck:expect(z_sites_manager, restart, fun(testsite) -> Self ! started_again, ok end),
     Settle = fun(IsCompleted) ->
@@ -269,6 +300,18 @@ interrupted_and_completed(Config) ->
     ?assertEqual(nothing, Settle(false)),
     ?assertEqual(started_again, Settle(true)).
 
+%% Its configuration was read before the restore was completed: it is started again when it can be.
+not_while_it_starts(Config) ->
+    Context = backup_host:start(?config(dir, Config)),
+    host:set(site_status, starting),
+    Restart = backup_restart:start(Context),
+    Self = self(),
+    _ = spawn_link(fun() -> Self ! {awaited, backup_restart:await(Restart)} end),
+    receive {host, {restart, testsite}} -> error(restarted) after 1500 -> ok end,
+    host:set(site_status, running),
+    receive {host, {restart, testsite}} -> ok after 5000 -> error(never_restarted) end,
+    receive {awaited, ok} -> ok after 5000 -> error(never) end.
+
 %% Back as a replica it has what it wrote meanwhile, and the newest backup is restored though it was once before.
 primary_is_of_no_backup(Config) ->
     Context = backup_host:start(?config(dir, Config)),
@@ -280,26 +323,50 @@ primary_is_of_no_backup(Config) ->
     gen_server:stop('mod_backup$testsite'),
     host:set(environment, production),
     _ = backup_host:server(Context),
-    ?assertMatch(#{restored := undefined}, backup_status:read(Context)).
+    ?assertMatch(#{restored := #{timestamp := 0}}, backup_status:read(Context)),
+    host:set(environment, backup),
+    ?assertMatch(#{restored := undefined}, backup_replica:state(Context)),
+    meck:new(mod_backup, [passthrough, no_link]),
+    Self = self(),
+    meck:expect(mod_backup, restore_backup, fun(Asked, _, _) -> Self ! {asked, Asked}, ok end),
+    ok = backup_replica:restore(#{name => Name, timestamp => Time, is_proven => true, is_new => false}, Context),
+    receive {asked, Name} -> ok after 0 -> error(not_restored) end.
 
 not_known_what_was_restored(Config) ->
     Context = backup_host:start(?config(dir, Config)),
     #{name := Name, timestamp := Time} = backup_host:backup(Context),
     host:set(environment, backup),
     Status = filename:join(backup_site:dir(Context), "backup.json.status"),
-    ok = file:make_dir(Status),
     meck:new(mod_backup, [passthrough, no_link]),
     meck:expect(mod_backup, restore_backup, fun(_, _, _) -> error(restored) end),
-    {error, _, Message} = backup_replica:restore(
-        #{name => Name, timestamp => Time, is_proven => true, is_new => true}, Context),
-    ?assertNotEqual(nomatch, string:find(Message, "not known what was restored last")),
-    ?assertMatch(#{failure := undefined}, backup_status:read(Context)).
+    Refused = fun() ->
+        {error, _, Message} = backup_replica:restore(
+            #{name => Name, timestamp => Time, is_proven => true, is_new => true}, Context),
+        ?assertNotEqual(nomatch, string:find(Message, "not known what was restored last")),
+        ?assertMatch(#{failure := undefined}, backup_status:read(Context))
+    end,
+    ok = file:make_dir(Status),
+    Refused(),
+    ok = file:del_dir(Status),
+    %% One that was cut may have said whose database it is: nothing takes its place, by whichever way.
+    test_site:write(Status, "{\"told\":tr"),
+    Refused(),
+    ?assertMatch({error, damaged, _}, backup_replica:prepare([database], Context)),
+    ok = backup_status:failed(manual, database, <<"why">>, Context),
+    ?assertEqual({ok, <<"{\"told\":tr">>}, file:read_file(Status)),
+    %% Any other site goes on: its failures are to be told.
+    host:set(environment, production),
+    ok = backup_status:failed(manual, database, <<"why">>, Context),
+    ?assertMatch(#{failure := #{message := <<"why">>}}, backup_status:read(Context)).
 
 %% Helpers
 
 site(Name, Database, Environment, Content, Config, Store) ->
     Dir = filename:join(?config(dir, Config), Name),
-    test_site:write(filename:join(Dir, "site/priv/zotonic_site.config"), ["[{environment, ", Environment, "}].\n"]),
+    test_site:write(filename:join(Dir, "site/priv/zotonic_site.config"), case Environment of
+        undefined -> "[].\n";
+        _ -> ["[{environment, ", Environment, "}].\n"]
+    end),
     test_site:write(filename:join(Dir, "site/security/key.pem"), ["key of ", Content]),
     test_site:write(filename:join(Dir, "archive/photo.jpg"), [Content, crypto:strong_rand_bytes(50000)]),
     _ = psql(Database, "create schema site; create table site.rsc as select '" ++ Content ++ "'::text as v"),
@@ -383,8 +450,10 @@ follow(<<"bin/zotonic backup SITE list">>, Node, _) ->
     on(Node, mod_backup, observe_backup_list, [backup_list]);
 follow(<<"bin/zotonic backup SITE download">>, Node, _) ->
     download(Node);
-follow(<<"bin/zotonic restartsite SITE">>, Node, _) ->
-    call(Node, site_node, restart, []).
+follow(<<"bin/zotonic stop">>, Node, _) ->
+    site_node:stop(Node);
+follow(<<"bin/zotonic start">>, Site, _) ->
+    site_node:start(Site).
 
 %% As `bin/zotonic backup SITE download'. It may just be looking by itself.
 download(Node) ->

@@ -317,7 +317,7 @@ restores(Config) ->
     backup_host:await(<<"restored">>),
     receive {host, {restart, testsite}} -> ok after 1000 -> error(never_restarted) end,
     %% The server goes away with the site: the one who asked gets an answer all the same.
-    meck:new(z_sites_manager),
+    meck:new(z_sites_manager, [passthrough]),
     meck:expect(z_sites_manager, restart, fun(_) ->
         ok = gen_server:stop('mod_backup$testsite'),
         {error, failed}

@@ -1,11 +1,12 @@
 %% @doc A node with one site in the stand-in for Zotonic, for tests of more than one node. It does what
 %% Zotonic's manager of sites does: it starts a site, and starts it again when the module asks for that. The
-%% environment is that of the site's configuration file, but for a file `priv/BACKUP'.
+%% environment is that of the site's configuration file, but for a file `priv/BACKUP'; where neither says one it
+%% stays what it was as long as the node runs.
 -module(site_node).
 
 -export([start/1, stop/1, call/4]).
 %% On the node.
--export([run/1, restarts/0, restart/0, config/2, context/0]).
+-export([run/1, restarts/0, config/2, context/0]).
 
 %% @doc Starts a node with a site.
 -spec start(map()) -> peer:server_ref().
@@ -47,10 +48,12 @@ run(#{dir := Dir} = Site) ->
 up(Dir) ->
     Priv = filename:join(Dir, "site/priv"),
     {ok, Text} = file:read_file(filename:join(Priv, "zotonic_site.config")),
-    Environment = case {filelib:is_regular(filename:join(Priv, "BACKUP")), string:find(Text, "{environment, backup}")} of
+    Named = [Name || Name <- [backup, production],
+                     string:find(Text, io_lib:format("{environment, ~s}", [Name])) =/= nomatch],
+    Environment = case {filelib:is_regular(filename:join(Priv, "BACKUP")), Named} of
         {true, _} -> backup;
-        {false, nomatch} -> production;
-        {false, _} -> backup
+        {false, [Name]} -> Name;
+        {false, []} -> host:get(environment, production)
     end,
     host:set(environment, Environment),
     _ = backup_host:server(context(Dir)),
@@ -59,7 +62,6 @@ up(Dir) ->
 manage(Dir, Restarts) ->
     receive
         {host, {restart, testsite}} -> again(Dir), manage(Dir, Restarts + 1);
-        {From, restart} -> again(Dir), From ! {self(), ok}, manage(Dir, Restarts + 1);
         {From, restarts} -> From ! {self(), Restarts}, manage(Dir, Restarts);
         _ -> manage(Dir, Restarts)
     end.
@@ -71,10 +73,6 @@ again(Dir) ->
 %% @doc How often the site was started again.
 -spec restarts() -> non_neg_integer().
 restarts() -> ask(restarts).
-
-%% @doc Somebody starts the site again.
--spec restart() -> ok.
-restart() -> ask(restart).
 
 ask(What) ->
     Manager = whereis(?MODULE),

@@ -144,9 +144,15 @@ fetch([], _Total, _Done, Pulled, Options, Relay, _Server, Context) ->
 fetch([#{name := Name, files := Files} | Loads], Total, Done, Pulled, Options, Relay, Server, Context) ->
     #{longest := Longest} = Options,
     case fetch_files(Files, Longest, Total, Done, Relay, Server, Context) of
-        {ok, Now} ->
+        {ok, Now, Left} ->
             case step(take, (maps:remove(longest, Options))#{name => Name}, Relay, Context) of
-                {ok, Taken} ->
+                {ok, #{pulled := Came} = Taken} ->
+                    %% What was not taken does not keep the room from others.
+                    remove(Files, Relay),
+                    Rest = case Came of
+                        [] -> Longest;
+                        _ -> Left
+                    end,
                     Added = maps:merge_with(
                         fun
                             (Key, Before, New) when Key =:= pulled; Key =:= problems; Key =:= warnings -> Before ++ New;
@@ -155,12 +161,13 @@ fetch([#{name := Name, files := Files} | Loads], Total, Done, Pulled, Options, R
                         Pulled,
                         Taken
                     ),
-                    fetch(Loads, Total, Now, Added, Options, Relay, Server, Context);
+                    fetch(Loads, Total, Now, Added, Options#{longest := Rest}, Relay, Server, Context);
                 {error, _, _} = Error ->
                     Error
             end;
         {error, Kind, Reason} when Kind =:= damaged; Kind =:= permission; Kind =:= no_space ->
             %% An error that is about one backup is none of the others.
+            remove(Files, Relay),
             #{problems := Problems} = Pulled,
             Problem = #{name => Name, kind => Kind, reason => Reason},
             fetch(Loads, Total, Done, Pulled#{problems := Problems ++ [Problem]}, Options, Relay, Server, Context);
@@ -168,20 +175,31 @@ fetch([#{name := Name, files := Files} | Loads], Total, Done, Pulled, Options, R
             Error
     end.
 
-%% What is not there is told by who takes the backup.
-fetch_files([], _Longest, _Total, Done, _Relay, _Server, _Context) ->
-    {ok, Done};
+remove(Files, Relay) ->
+    _ = [file:delete(filename:join(Relay, File)) || #{file := File} <- Files],
+    ok.
+
+%% What is not there is told by who takes the backup. `Longest' is for all files together of which the list does
+%% not say how long they are; what is left of it is in the answer.
+fetch_files([], Longest, _Total, Done, _Relay, _Server, _Context) ->
+    {ok, Done, Longest};
 fetch_files([#{file := File} = Part | Files], Longest, Total, Done, Relay, Server, Context) ->
     tell(download, Done, Total, Server),
     Most = case Part of
         #{size := undefined} -> Longest;
         #{size := Size} -> Size
     end,
-    case download(File, filename:join(Relay, File), Most, Context) of
+    Path = filename:join(Relay, File),
+    case download(File, Path, Most, Context) of
         {error, damaged, _} when map_get(size, Part) =:= undefined ->
             {error, no_space, <<"too little room to download ", File/binary, ", of which the list does not say how long it is">>};
         {error, Kind, _} = Error when Kind =/= not_found -> Error;
-        _ -> fetch_files(Files, Longest, Total, Done + size_of(Part), Relay, Server, Context)
+        _ ->
+            Left = case Part of
+                #{size := undefined} -> max(0, Longest - filelib:file_size(Path));
+                _ -> Longest
+            end,
+            fetch_files(Files, Left, Total, Done + size_of(Part), Relay, Server, Context)
     end.
 
 %% The newest of the store that is here.

@@ -78,18 +78,15 @@ pieces(Part) -> [Part].
 %% @doc Before anything is restored on a replica. The restored configuration is that of the primary: were the
 %% node stopped just after it, the site would start as a second primary. So the mark that keeps it a replica
 %% comes first. That configuration may also say that the database is that of the primary, which is not to be
-%% replaced by what it was last night. And what was restored must be remembered: it would be restored again and
-%% again.
+%% replaced by what it was last night: so the site's own is written down before it can come. And what was restored
+%% must be remembered: it would be restored again and again.
 -spec prepare([mod_backup:restore_option()], z:context()) -> ok | zbackup:error().
 prepare(Parts, Context) ->
     case m_site:environment(Context) of
         backup ->
             case z_sites_config:maybe_set_backup_env(Context) of
                 ok ->
-                    case lists:member(database, Parts) andalso is_other_database(Context) of
-                        false -> backup_status:writable(Context);
-                        {error, _, _} = Error -> Error
-                    end;
+                    own_database(Parts, Context);
                 {error, Reason} ->
                     {error, io, iolist_to_binary(io_lib:format(
                         "priv/BACKUP, which keeps this site in the backup environment, cannot be written (~p): "
@@ -99,23 +96,33 @@ prepare(Parts, Context) ->
             ok
     end.
 
-is_other_database(Context) ->
-    Now = backup_site:database_name(Context),
-    case backup_status:known(Context) of
-        {ok, #{restored := #{database := Before}}} when Before =/= undefined, Before =/= Now ->
-            {error, usage,
-                <<"nothing is restored: the database of this site is ", (name(Now))/binary, " now, and was ", Before/binary,
-                  " when a backup was restored last. Is it that of the primary, whose configuration came with the "
-                  "backup? Then let the configuration of the site name no database, and that of each server its own. "
-                  "When it is right, remove backup.json.status from the folder of the backups">>};
+own_database(Parts, Context) ->
+    Now = database_name(Context),
+    case backup_status:restoring(Now, Context) of
+        {ok, Own} when Own =/= Now ->
+            case lists:member(database, Parts) of
+                true -> {error, usage, other_database(Now, Own)};
+                false -> ok
+            end;
         {ok, _} ->
-            false;
+            ok;
         {error, _, _} = Error ->
             Error
     end.
 
-name(undefined) -> <<"none">>;
-name(Name) -> Name.
+other_database(Now, Own) ->
+    <<"nothing is restored: the database of this site is ", Now/binary, " now, and was ", Own/binary,
+      " when it was first restored into. Is it that of the primary, whose configuration came with a backup? Then take "
+      "the database out of the configuration of this site (or write its own there), start it again, and do the same "
+      "on the primary. Only when ", Now/binary, " is this site's own database, remove backup.json.status from the "
+      "folder of the backups: the next restore replaces everything in that database">>.
+
+%% A site can be without one, and is not to get that of the primary.
+database_name(Context) ->
+    case backup_site:database_name(Context) of
+        undefined -> <<"none">>;
+        Name -> Name
+    end.
 
 %% @doc Remembers what was restored. What a site is of is told by its database, where it has one.
 -spec restored([mod_backup:restore_option()], zbackup:restore_report(), z:context()) -> ok.
@@ -128,7 +135,7 @@ restored(Parts, #{backup := Backup}, Context) ->
                 name => Name,
                 timestamp => Timestamp,
                 at => erlang:system_time(second),
-                database => backup_site:database_name(Context)
+                database => database_name(Context)
             }, Context);
         _ ->
             ok
@@ -139,7 +146,10 @@ restored(Parts, #{backup := Backup}, Context) ->
 state(Context) ->
     case m_site:environment(Context) of
         backup ->
-            Restored = maps:get(restored, backup_status:read(Context), undefined),
+            Restored = case backup_status:read(Context) of
+                #{restored := #{timestamp := 0}} -> undefined;
+                #{restored := Last} -> Last
+            end,
             #{looked_at := LookedAt, newest := Newest} = backup_copier:state(Context),
             #{
                 restored => restored(Restored),

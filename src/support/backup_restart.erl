@@ -9,6 +9,9 @@
 
 %% How long it is waited for who wants to know, in milliseconds.
 -define(PATIENCE, 5000).
+%% How long a site may take to start, as looks at it and milliseconds between them.
+-define(LOOKS, 1200).
+-define(LOOK, 500).
 
 %% @doc Starts the process.
 -spec start(z:context()) -> pid().
@@ -39,11 +42,21 @@ await(Pid) ->
     end.
 
 restart(Site) ->
-    try z_sites_manager:restart(Site) of
+    try
+        ok = until_started(Site, ?LOOKS),
+        z_sites_manager:restart(Site)
+    of
         {error, _} = Error -> Error;
         _ -> ok
     catch
         _:_ -> {error, not_restarted}
+    end.
+
+%% To start a site that is just starting does nothing: it would go on with the configuration of before.
+until_started(Site, Looks) when Looks > 0 ->
+    case z_sites_manager:get_site_status(Site) of
+        {ok, starting} -> timer:sleep(?LOOK), until_started(Site, Looks - 1);
+        _ -> ok
     end.
 
 noted(ok, _, _) ->

@@ -3,7 +3,7 @@
 %% started them and looks at the page: their failures are only kept.
 -module(backup_status).
 
--export([failed/4, succeeded/2, job_failed/4, job_succeeded/2, failures/1, restored/2, writable/1, read/1, known/1]).
+-export([failed/4, succeeded/2, job_failed/4, job_succeeded/2, failures/1, restored/2, restoring/2, read/1, known/1]).
 -export([started/2, not_started_again/2, is_started_again/1]).
 
 -include_lib("zotonic_core/include/zotonic.hrl").
@@ -40,13 +40,19 @@ succeeded(When, Context) ->
         Context
     ).
 
-%% @doc A backup was restored: what the database is of since then.
+%% @doc A backup was restored: what the database is of since then. Which database that is was written down
+%% before.
 -spec restored(zbackup:restored_last(), z:context()) -> ok.
 restored(Restored, Context) ->
-    update(fun(Status) -> Status#{restored => Restored} end, Context).
+    update(fun(Status) -> Status#{restored => owned(Status, Restored)} end, Context).
+
+%% What is known of the database is not replaced by what the site says now.
+owned(#{restored := #{database := Own}}, Restored) when Own =/= undefined -> Restored#{database => Own};
+owned(_, Restored) -> Restored.
 
 %% @doc The site was started. A site that is no replica is not of a backup any more: should it be one again, it
-%% has what was written since.
+%% has what was written since. The database that it restored into is still known then: a primary may run on that of
+%% another by mistake, and nothing is to be restored over it.
 -spec started(boolean(), z:context()) -> ok.
 started(IsReplica, Context) ->
     update(
@@ -57,11 +63,18 @@ started(IsReplica, Context) ->
             end,
             case IsReplica of
                 true -> Started;
-                false -> Started#{restored => undefined}
+                false -> Started#{restored => forgotten(Started)}
             end
         end,
         Context
     ).
+
+forgotten(#{restored := #{database := Own}}) when Own =/= undefined -> nothing_restored(Own);
+forgotten(_) -> undefined.
+
+%% A time of 0 is that of no backup; a name has to have letters.
+nothing_restored(Database) ->
+    #{name => <<"none">>, timestamp => 0, at => 0, database => Database}.
 
 %% @doc What was restored is there, and the site was not started again: it is told until it was. The site may not
 %% be there any more, so that its folder of backups is asked for.
@@ -69,6 +82,7 @@ started(IsReplica, Context) ->
 not_started_again(Message, Dir) ->
     update_in(
         fun(#{jobs := Jobs} = Status) -> Status#{jobs => Jobs#{<<"restore">> => failure(not_started, Message)}} end,
+        keep,
         Dir
     ).
 
@@ -77,13 +91,24 @@ not_started_again(Message, Dir) ->
 is_started_again(#{jobs := #{<<"restore">> := #{kind := <<"not_started">>}}}) -> false;
 is_started_again(_) -> true.
 
-%% @doc Whether anything can be remembered.
--spec writable(z:context()) -> ok | zbackup:error().
-writable(Context) ->
+%% @doc Something is about to be restored: writes down which database the site has, when that is not known yet.
+%% The answer is the one that is known.
+-spec restoring(binary(), z:context()) -> {ok, binary()} | zbackup:error().
+restoring(Database, Context) ->
     jobs:run(mod_backup_status, fun() ->
         case known(Context) of
-            {ok, Status} -> zbackup:set_status(#{backup_dir => backup_site:dir(Context)}, Status);
-            {error, _, _} = Error -> Error
+            {ok, #{restored := Restored} = Status} ->
+                #{database := Own} = Kept = case Restored of
+                    undefined -> nothing_restored(Database);
+                    #{database := Known} when Known =/= undefined -> Restored;
+                    _ -> Restored#{database => Database}
+                end,
+                case zbackup:set_status(#{backup_dir => backup_site:dir(Context)}, Status#{restored => Kept}) of
+                    ok -> {ok, Own};
+                    {error, _, _} = Error -> Error
+                end;
+            {error, _, _} = Error ->
+                Error
         end
     end).
 
@@ -127,8 +152,11 @@ failures(Context) ->
 read(Context) ->
     case known(Context) of
         {ok, Status} -> Status;
-        {error, _, _} -> #{failure => undefined, told => false, jobs => #{}, restored => undefined}
+        {error, _, _} -> nothing()
     end.
+
+nothing() ->
+    #{failure => undefined, told => false, jobs => #{}, restored => undefined}.
 
 %% @doc What is remembered, for a decision.
 -spec known(z:context()) -> {ok, zbackup:status()} | zbackup:error().
@@ -136,10 +164,15 @@ known(Context) ->
     zbackup:status(#{backup_dir => backup_site:dir(Context)}).
 
 update(Fun, Context) ->
-    update_in(Fun, backup_site:dir(Context)).
+    %% What it said of the database of a replica is not to be forgotten with it.
+    Damaged = case m_site:environment(Context) of
+        backup -> keep;
+        _ -> begin_anew
+    end,
+    update_in(Fun, Damaged, backup_site:dir(Context)).
 
 %% One at a time. A status that cannot be kept is told to the log: the backup is not worse for it.
-update_in(Fun, Dir) ->
+update_in(Fun, Damaged, Dir) ->
     Folder = #{backup_dir => Dir},
     jobs:run(mod_backup_status, fun() ->
         Kept = case zbackup:status(Folder) of
@@ -148,6 +181,8 @@ update_in(Fun, Dir) ->
                     Before -> ok;
                     Status -> zbackup:set_status(Folder, Status)
                 end;
+            {error, damaged, _} when Damaged =:= begin_anew ->
+                zbackup:set_status(Folder, Fun(nothing()));
             {error, _, _} = Error ->
                 Error
         end,

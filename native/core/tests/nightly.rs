@@ -519,9 +519,16 @@ fn a_failure_is_remembered() {
     use std::os::unix::fs::PermissionsExt;
     let mode = scratch.join(&name).metadata().unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    // One that was cut begins anew.
-    fs::write(scratch.join(&name), "{\"told\":tr").unwrap();
+    // One that is empty begins anew; of one that was cut it is not known what it said.
+    fs::write(scratch.join(&name), "").unwrap();
     assert_eq!(Status::load(scratch.path()).unwrap(), Status::default());
+    fs::write(scratch.join(&name), "{\"told\":tr").unwrap();
+    let damaged = Status::load(scratch.path()).unwrap_err();
+    assert_eq!(damaged.kind().name(), "damaged");
+    assert!(
+        damaged.to_string().contains(name.to_str().unwrap()),
+        "{damaged}"
+    );
     Status::default().save(scratch.path()).unwrap();
     // One that cannot be read is not taken for one that says nothing.
     fs::remove_file(scratch.join(&name)).unwrap();

@@ -55,15 +55,22 @@ pub struct Failure {
 }
 
 impl Status {
-    /// Reads it from a backup folder. Where there is none, or none that can be understood, it begins anew.
+    /// Reads it from a backup folder. Where there is none, or an empty file, it begins anew.
     ///
     /// # Errors
-    /// `Io`: what cannot be read may be there, and is not to be replaced.
+    /// `Io`: what cannot be read may be there, and is not to be replaced. `Damaged`: it said something, as the
+    /// database that a replica may write into, and nobody knows what.
     pub fn load(folder: &Path) -> Result<Self> {
         let path = folder.join(name());
         let mut text = Vec::new();
         match open_file(&path).and_then(|file| file.take(LONGEST).read_to_end(&mut text)) {
-            Ok(_) => Ok(serde_json::from_slice(&text).unwrap_or_default()),
+            Ok(0) => Ok(Self::default()),
+            Ok(_) => serde_json::from_slice(&text).map_err(|error| {
+                Error::damaged(
+                    &path,
+                    format!("{error}. What it said of this site is not known: look at it, then remove it"),
+                )
+            }),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(Self::default()),
             Err(error) => Err(Error::io("cannot read", &path)(error)),
         }

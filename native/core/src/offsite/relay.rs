@@ -227,7 +227,8 @@ pub fn wanted(
         already: pull.pulled.already,
         problems: pull.pulled.problems,
         aside: None,
-        room: room::left(folder),
+        // What has a length is counted already.
+        room: room::left(folder).map(|left| left.saturating_sub(needed)),
     })
 }
 
