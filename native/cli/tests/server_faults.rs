@@ -57,6 +57,15 @@ fn takes(command: &mut Command) -> Duration {
     began.elapsed()
 }
 
+/// Some may have ended by themselves meanwhile.
+fn kill_all(pids: &[u32]) {
+    for pid in pids {
+        let _ = Command::new("kill")
+            .args(["-KILL", &pid.to_string()])
+            .status();
+    }
+}
+
 /// At different times of a run.
 fn at_times(takes: Duration, mut accident: impl FnMut(Duration)) {
     let count = 8 * times();
@@ -172,9 +181,7 @@ fn a_server_that_restarts_leaves_the_old_site_or_the_new_one() {
 #[test]
 fn a_psql_that_is_killed_leaves_the_old_site_or_the_new_one() {
     restores("restore, psql is killed", |_, running| {
-        for pid in children(running.pid(), "psql") {
-            kill("KILL", pid);
-        }
+        kill_all(&children(running.pid(), "psql"));
     });
 }
 
@@ -195,11 +202,7 @@ fn a_pg_dump_that_is_killed_costs_no_backup() {
             dumps = children(running.pid(), "pg_dump");
             !dumps.is_empty() || !running.is_running()
         });
-        for pid in dumps {
-            let _ = Command::new("kill")
-                .args(["-KILL", &pid.to_string()])
-                .status();
-        }
+        kill_all(&dumps);
         let ran = running.wait(SOON * 6);
         tally.step(backup_is_said(&ran));
         if !ran.status.success() {
