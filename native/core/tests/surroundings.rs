@@ -181,7 +181,7 @@ fn has_connection_words(db: &Db, dump: &str) {
     );
     fails(
         |database| database.dbname = "no such".into(),
-        &["refuses the connection", "no such"],
+        &["there is no database no such", "createdb"],
     );
     fails(
         |database| database.psql = Some("/nowhere/psql".into()),
