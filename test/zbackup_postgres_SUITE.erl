@@ -82,7 +82,7 @@ progress_of_a_restore(Config) ->
     Dir = ?config(dir, Config),
     Site = test_site:new(Dir, #{database => ?config(database, Config), encryption => #{password => "secret"}}),
     psql(Dir, ["insert into ", quoted(?config(schema, Config)), ".rsc (title) ",
-               "select md5(n::text) from generate_series(1, 1500000) n;"]),
+               "select md5(n::text) from generate_series(1, 4000000) n;"]),
     {ok, _} = run(zbackup:backup(Site)),
     {ok, Job} = zbackup:restore(Site, <<"recent">>),
     {{ok, _}, All} = zbackup:await(Job, fun(Progress, Seen) -> [Progress | Seen] end, []),

@@ -319,7 +319,9 @@ fn proof(
             }
             Err(error) => {
                 proof = match verify::is_damage(error.kind()) {
-                    true => not_right(error.to_string()),
+                    true => not_right(format!(
+                        "the media files that it keeps from before are not whole: {error}"
+                    )),
                     false => None,
                 };
             }
