@@ -5,6 +5,7 @@
 mod common;
 
 use common::proxy::{BIG, Fault, Proxy, behind};
+use common::store::Store;
 use common::{PATIENCE, Running, SOON, Site, noise, tree, until, write};
 use std::fs;
 use std::path::PathBuf;
@@ -93,8 +94,8 @@ fn what_a_killed_push_left_of_an_older_backup_is_taken_back() {
     store.is_copy_of(&site);
 }
 
-#[test]
-fn an_upload_whose_name_nobody_heard_is_taken_back() {
+/// A push was killed before it heard what the store calls its upload.
+fn with_an_upload_that_nobody_knows() -> (Store, Site) {
     let (store, proxy, site) = behind("");
     site.backup();
     proxy.set(Fault::LoseAfter {
@@ -106,6 +107,12 @@ fn an_upload_whose_name_nobody_heard_is_taken_back() {
     running.signal("KILL");
     running.wait(SOON);
     proxy.set(Fault::None);
+    (store, site)
+}
+
+#[test]
+fn an_upload_whose_name_nobody_heard_is_taken_back() {
+    let (store, site) = with_an_upload_that_nobody_knows();
     site.run("push").good();
     assert_eq!(store.uploads(), [""; 0]);
     store.is_copy_of(&site);
@@ -113,17 +120,7 @@ fn an_upload_whose_name_nobody_heard_is_taken_back() {
 
 #[test]
 fn what_another_machine_is_just_uploading_goes_on() {
-    let (store, proxy, site) = behind("");
-    site.backup();
-    proxy.set(Fault::LoseAfter {
-        words: "?uploads",
-        is_lost: false,
-    });
-    let running = Running::start(&mut site.zbackup("push"));
-    until("it has begun", || !store.uploads().is_empty());
-    running.signal("KILL");
-    running.wait(SOON);
-    proxy.set(Fault::None);
+    let (store, site) = with_an_upload_that_nobody_knows();
     // As if that had been hours ago; and now another one is at it.
     let path = journal_path(&site).unwrap();
     let now = common::now();

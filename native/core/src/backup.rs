@@ -69,8 +69,8 @@ pub struct Made {
 /// # Errors
 /// Any of [`Error`]. The backups that were there before are untouched then; unless it was decided
 /// already and the disk failed, which whoever opens the folder next finishes. `Unproven` when what was
-/// made is not what it should be; `HalfRestored` when a good backup would be replaced while nobody can tell
-/// what became of an interrupted restore.
+/// made is not what it should be; `HalfRestored` when an interrupted restore can neither be completed nor
+/// taken back.
 pub fn run(site: &Site, options: Options, monitor: &Monitor) -> Result<Report> {
     let began = Instant::now();
     let now = Timestamp::now();

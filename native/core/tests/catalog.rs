@@ -56,7 +56,7 @@ fn a_backup_from_the_future_makes_nothing_old() {
     assert!(folder.path().join("site-5.sql.gz").exists());
 }
 
-/// A backup that cannot be restored, or is of a site that is half restored, lets nothing old go.
+/// A backup that cannot be restored as it is lets nothing old go.
 #[test]
 fn only_a_good_backup_lets_what_is_old_go() {
     for ok in [false, true] {
