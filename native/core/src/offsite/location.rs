@@ -4,6 +4,7 @@ use crate::catalog::FILE_NAME;
 use crate::error::{Error, Result};
 use crate::secret::Secret;
 use object_store::path::Path as Key;
+use reqwest::Url;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -64,6 +65,12 @@ impl Location {
         if offsite.access_key_id.is_empty() || offsite.secret_access_key.expose().is_empty() {
             return wrong("access_key_id and secret_access_key are needed");
         }
+        // It stands in a header of every request.
+        if !offsite.access_key_id.bytes().all(|b| b.is_ascii_graphic()) {
+            return wrong(
+                "access_key_id has a character in it that no key has: a space, perhaps, or an end of line",
+            );
+        }
         if offsite.timeout == 0 {
             return wrong("timeout is a number of seconds from 1 on");
         }
@@ -108,13 +115,19 @@ impl Location {
         }
         // A dot in the bucket's name would not fit Amazon's certificate.
         let is_amazons = endpoint.is_none() && !bucket.contains('.');
-        Ok(Self {
+        let location = Self {
             bucket: bucket.to_owned(),
             prefix: prefix.to_owned(),
             region,
             virtual_host: is_amazons || offsite.virtual_host,
             endpoint,
-        })
+        };
+        // Not each host is one: 1.2.3.999, or port 70000.
+        let address = location.bucket_url();
+        match Url::parse(&address) {
+            Ok(_) => Ok(location),
+            Err(error) => wrong(&format!("{address} is no address: {error}")),
+        }
     }
 
     /// The key of a file of the backup folder.
@@ -277,9 +290,29 @@ mod tests {
             ("s3://b", Some("https://host/b")),
             ("s3://b", Some("ftp://host")),
             ("https://host/b", Some("https://host")),
+            ("s3://b", Some("http://1.2.3.999")),
+            ("s3://b", Some("http://host:70000")),
+            ("s3://b", Some("http://[::")),
+            ("s3://b", Some("http://:80")),
         ] {
             let error = Location::of(&offsite(url, endpoint)).unwrap_err();
-            assert!(matches!(error, Error::Usage(_)), "{url}: {error}");
+            assert!(
+                matches!(error, Error::Usage(_)),
+                "{url}, {endpoint:?}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_key_is_refused() {
+        for key in ["", "id ", "id\n", "\u{4}", "schlüssel"] {
+            let mut offsite = offsite("s3://b", None);
+            offsite.access_key_id = key.into();
+            let error = Location::of(&offsite).unwrap_err();
+            assert!(
+                error.to_string().contains("access_key_id"),
+                "{key:?}: {error}"
+            );
         }
     }
 
