@@ -1,5 +1,6 @@
 //! Encrypting and decrypting one file, outside of any backup.
 
+use super::flushed::FlushedFile;
 use super::read::{Encryption, StoredReader, is_sealed};
 use super::write::StreamWriter;
 use super::z2::{Context, Sealer};
@@ -38,19 +39,18 @@ pub fn decrypt_file(
     let output = decrypted_name(input, output, force)?;
     let staged = stage(&output)?;
     monitor.begin(Phase::Decrypt, Some(length(input)?))?;
-    let mut reader = StoredReader::open(input, Some(password), monitor)?;
+    let mut reader = StoredReader::open_unhashed(input, Some(password), monitor)?;
     let encryption = reader.encryption();
     if encryption == Encryption::None {
         return Err(not_encrypted(input));
     }
-    reader
-        .write_to(&mut staged.as_file())?
-        .map_err(Error::io("cannot write", &output))?;
-    reader.finish()?;
-    staged
+    let file = staged
         .as_file()
-        .sync_all()
+        .try_clone()
         .map_err(Error::io("cannot write", &output))?;
+    let mut out = FlushedFile::new(file, &output)?;
+    reader.write_to(&mut out)?;
+    out.finish()?;
     publish(staged, &output, force)?;
     Ok(Opened { output, encryption })
 }

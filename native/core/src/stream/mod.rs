@@ -5,6 +5,7 @@
 //! [`pool`] work on several at once, in order.
 
 mod file;
+mod flushed;
 mod gzip;
 mod pool;
 mod read;

@@ -1,5 +1,6 @@
 //! The way back: file, SHA-256, open. What comes out is the gzip stream that was sealed.
 
+use super::flushed::FlushedFile;
 use super::pool::{self, Results, Spare, Submit};
 use super::z2::{self, ChunkKey, Context};
 use super::{BLOCK, z1};
@@ -36,7 +37,7 @@ pub struct StoredReader {
     encryption: Encryption,
     context: Option<Context>,
     results: Option<Results<Vec<u8>>>,
-    producer: Option<JoinHandle<Result<Stored>>>,
+    producer: Option<JoinHandle<Result<Option<Stored>>>>,
     stored: Option<Stored>,
     /// Who reads on after an error gets it again: it was not the end.
     failed: Option<Error>,
@@ -51,13 +52,34 @@ impl StoredReader {
     /// # Errors
     /// `Io`; and for an encrypted file `PasswordRequired`, `WrongPassword` and `Damaged`.
     pub fn open(path: &Path, password: Option<&Password>, monitor: &Monitor) -> Result<Self> {
+        Self::start(path, password, monitor, Some(Sha256::new()))
+    }
+
+    /// The same for who wants what is inside and no hash of the file, which takes most of the time.
+    ///
+    /// # Errors
+    /// The same.
+    pub(crate) fn open_unhashed(
+        path: &Path,
+        password: Option<&Password>,
+        monitor: &Monitor,
+    ) -> Result<Self> {
+        Self::start(path, password, monitor, None)
+    }
+
+    fn start(
+        path: &Path,
+        password: Option<&Password>,
+        monitor: &Monitor,
+        hasher: Option<Sha256>,
+    ) -> Result<Self> {
         let file = open_file(path).map_err(Error::io("cannot read", path))?;
         let spare = Spare::default();
         let mut source = Source {
             spare: spare.clone(),
             file,
             path: path.to_owned(),
-            hasher: Sha256::new(),
+            hasher,
             size: 0,
             monitor: monitor.clone(),
         };
@@ -111,18 +133,16 @@ impl StoredReader {
         self.context
     }
 
-    /// Writes what is left to `out`, block by block.
+    /// Writes what is left to `out`, block by block. All of it has authenticated when this returns.
     ///
     /// # Errors
-    /// As reading does, outside; of `out`, inside.
-    pub(super) fn write_to(&mut self, out: &mut impl io::Write) -> Result<io::Result<()>> {
+    /// As reading does, and those of `out`.
+    pub(super) fn write_to(&mut self, out: &mut FlushedFile) -> Result<()> {
         loop {
             let at = self.current.position() as usize; // in memory
-            if let Err(error) = out.write_all(&self.current.get_ref()[at..]) {
-                return Ok(Err(error));
-            }
+            out.append(&self.current.get_ref()[at..])?;
             if !self.advance()? {
-                return Ok(Ok(()));
+                return Ok(());
             }
         }
     }
@@ -130,7 +150,7 @@ impl StoredReader {
     /// Reads what is left and gives length and hash of the file as it is stored.
     ///
     /// # Errors
-    /// As reading does.
+    /// As reading does; `Internal` when it was opened without a hash.
     pub fn finish(mut self) -> Result<Stored> {
         while self.advance()? {}
         self.stored
@@ -164,7 +184,7 @@ impl StoredReader {
                     let stored = producer
                         .join()
                         .map_err(|_| Error::Internal("the reading thread stopped".into()))??;
-                    self.stored = Some(stored);
+                    self.stored = stored;
                 }
                 Ok(false)
             }
@@ -262,18 +282,18 @@ impl Job {
     }
 }
 
-/// The stored file, hashed as it is read.
+/// The stored file, hashed as it is read, when somebody wants the hash.
 struct Source {
     spare: Spare,
     file: File,
     path: PathBuf,
-    hasher: Sha256,
+    hasher: Option<Sha256>,
     size: u64,
     monitor: Monitor,
 }
 
 impl Source {
-    fn run(mut self, body: Body, submit: &Submit<Job, Vec<u8>>) -> Result<Stored> {
+    fn run(mut self, body: Body, submit: &Submit<Job, Vec<u8>>) -> Result<Option<Stored>> {
         match body {
             Body::Plain(start) => {
                 submit.submit(Job::Plain(start))?;
@@ -288,10 +308,11 @@ impl Source {
             }
             Body::Z2(sealed) => self.chunks(&sealed, submit)?,
         }
-        Ok(Stored {
-            size: self.size,
-            sha256: Sha256Hash::of(self.hasher),
-        })
+        let size = self.size;
+        Ok(self.hasher.map(|hasher| Stored {
+            size,
+            sha256: Sha256Hash::of(hasher),
+        }))
     }
 
     fn chunks(&mut self, sealed: &Arc<Sealed>, submit: &Submit<Job, Vec<u8>>) -> Result<()> {
@@ -373,7 +394,9 @@ impl Source {
                 Err(error) => return Err(Error::io("cannot read", &self.path)(error)),
             }
         }
-        self.hasher.update(&buffer[..count]);
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(&buffer[..count]);
+        }
         self.size += count as u64;
         self.monitor.add(count as u64)?;
         Ok(count)

@@ -1,6 +1,7 @@
 //! The way out: blocks, gzip, seal, SHA-256, file.
 
 use super::BLOCK;
+use super::flushed::FlushedFile;
 use super::gzip::{Effort, Gzip};
 use super::pool::{self, Results, Spare, Submit};
 use super::z2::{self, ChunkKey, Context, FileSeal, Sealer};
@@ -8,12 +9,11 @@ use crate::error::{Error, Result};
 use crate::hash::Sha256Hash;
 use crate::owner::Owner;
 use crate::priority;
-use crossbeam_channel::{Sender, bounded};
 use sha2::{Digest, Sha256};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread::JoinHandle;
 
 /// A file that was written whole and is safe on the disk.
@@ -84,10 +84,8 @@ impl StreamWriter {
         })?;
         let sink = Sink {
             spare: spare.clone(),
-            file,
-            path: path.to_owned(),
+            file: FlushedFile::new(file, path)?,
             hasher: Sha256::new(),
-            size: 0,
         };
         Ok(Self {
             block: spare.take_full(BLOCK),
@@ -248,16 +246,10 @@ fn worker(
     }
 }
 
-/// How much is written before the disk is told to begin with it. Left to itself the kernel waits for
-/// seconds, and then all of a backup is waited for at its end.
-const FLUSH: u64 = 8 << 20;
-
 struct Sink {
     spare: Spare,
-    file: File,
-    path: PathBuf,
+    file: FlushedFile,
     hasher: Sha256,
-    size: u64,
 }
 
 impl Sink {
@@ -265,54 +257,24 @@ impl Sink {
         if let Some(seal) = seal {
             self.put(&seal.header()?)?;
         }
-        let (flush, flushes) = bounded(1);
-        let file = self
-            .file
-            .try_clone()
-            .map_err(Error::io("cannot write", &self.path))?;
-        let flusher = priority::spawn("flush", move || {
-            // The kernel tells of a failure only once: it must not be lost here.
-            flushes.iter().try_for_each(|()| file.sync_data())
-        })?;
-        let written = self.write(results, flush);
-        let flushed = flusher.join();
-        let is_whole = written?;
-        flushed
-            .map_err(|_| Error::Internal("the flushing thread stopped".into()))?
-            .map_err(Error::io("cannot write", &self.path))?;
-        if !is_whole {
-            return Err(Error::Cancelled); // nobody waits for the rest
-        }
-        self.file
-            .sync_all()
-            .map_err(Error::io("cannot write", &self.path))?;
-        Ok(Stored {
-            size: self.size,
-            sha256: Sha256Hash::of(self.hasher),
-        })
-    }
-
-    /// Writes what comes, and says whether it was all.
-    fn write(&mut self, results: &Results<Piece>, flush: Sender<()>) -> Result<bool> {
-        let mut flushed = 0;
         let mut is_whole = false;
         while let Some(piece) = results.next() {
             let Piece { last, bytes } = piece?;
             self.put(&bytes)?;
             self.spare.give(bytes);
             is_whole = last;
-            if self.size - flushed >= FLUSH && flush.try_send(()).is_ok() {
-                flushed = self.size;
-            }
         }
-        Ok(is_whole)
+        if !is_whole {
+            return Err(Error::Cancelled); // nobody waits for the rest
+        }
+        Ok(Stored {
+            size: self.file.finish()?,
+            sha256: Sha256Hash::of(self.hasher),
+        })
     }
 
     fn put(&mut self, piece: &[u8]) -> Result<()> {
         self.hasher.update(piece);
-        self.size += piece.len() as u64;
-        self.file
-            .write_all(piece)
-            .map_err(Error::io("cannot write", &self.path))
+        self.file.append(piece)
     }
 }
