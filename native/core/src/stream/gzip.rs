@@ -7,13 +7,23 @@ use libdeflater::{CompressionLvl, Compressor, crc32};
 
 /// What is looked at as one, to tell whether it compresses.
 const PIECE: usize = 128 << 10;
-/// How much of a piece is tried.
+/// In a piece that is of both kinds, as of many small files, this much is.
+const GRAIN: usize = 4 << 10;
+/// A look is at so many bytes: enough to tell text, whose bytes are spread unevenly, from noise.
+const LOOK: usize = 256;
+/// How many looks there are at a piece.
+const LOOKS: usize = 16;
+/// With so many looks at text in it a piece is deflated whole: what is cut off has no history to refer to.
+const MOSTLY: usize = LOOKS * 3 / 4;
+/// The sum of the squares of how often each byte comes in a look: 511 on average for noise, with a standard
+/// deviation of 22; 1 200 for base64, more than 2 000 for text.
+const TEXT: u32 = 900;
+/// How much of a piece without text is tried.
 const SAMPLE: usize = 2 << 10;
-/// A piece is worth deflating when its sample becomes smaller than this many 64ths.
+/// It is worth deflating when its sample becomes smaller than this many 64ths.
 const WORTH: usize = 63;
-/// A sample whose bytes are spread as evenly as those of noise is not tried: the sum of the squares of
-/// how often each value comes is 18 424 on average for noise, with a standard deviation of 181. For text
-/// it is more than 60 000.
+/// A sample whose bytes are spread as evenly as those of noise is not tried: the sum of the squares is 18 424
+/// on average for noise, with a standard deviation of 181.
 const NOISE: u32 = 19_200;
 
 /// A gzip header without name and time: same data, same bytes. Its last byte says "Unix".
@@ -37,7 +47,7 @@ pub enum Effort {
 impl Effort {
     fn level(self) -> i32 {
         match self {
-            Self::Thorough => 6,
+            Self::Thorough => 2,
             Self::Quick => 1,
         }
     }
@@ -78,45 +88,43 @@ impl Gzip {
             out.extend_from_slice(&self.zeros);
             return Ok(());
         }
-        let mut rest = data;
-        loop {
-            let (run, compresses) = self.run(rest);
-            let (now, later) = rest.split_at(run);
-            if compresses {
-                self.deflate(now, out)?;
-            } else {
-                store(now, out);
-            }
-            rest = later;
-            if rest.is_empty() {
-                return Ok(());
+        let mut run = 0..0;
+        let mut kind = true;
+        for piece in data.chunks(PIECE) {
+            let looks = looks(piece).filter(|look| is_text(look)).count();
+            let (parts, whole) = match looks {
+                0 => (piece.len(), Some(self.compresses(piece))),
+                MOSTLY.. => (piece.len(), Some(true)),
+                _ => (GRAIN, None),
+            };
+            for part in piece.chunks(parts) {
+                let compresses = whole.unwrap_or_else(|| is_text(middle(part, LOOK)));
+                if compresses != kind && !run.is_empty() {
+                    self.put(&data[run.clone()], kind, out)?;
+                    run.start = run.end;
+                }
+                kind = compresses;
+                run.end += part.len();
             }
         }
+        self.put(&data[run], kind, out)
     }
 
-    /// The length of the stretch at the start of `data` that is of one kind, and whether it compresses.
-    fn run(&mut self, data: &[u8]) -> (usize, bool) {
-        let mut pieces = data.chunks(PIECE);
-        let Some(first) = pieces.next() else {
-            return (0, true);
-        };
-        let kind = self.compresses(first);
-        let mut run = first.len();
-        for piece in pieces {
-            if self.compresses(piece) != kind {
-                break;
-            }
-            run += piece.len();
+    /// Appends a stretch that compresses, or does not, as a gzip member.
+    fn put(&mut self, stretch: &[u8], compresses: bool, out: &mut Vec<u8>) -> Result<()> {
+        if compresses {
+            self.deflate(stretch, out)
+        } else {
+            store(stretch, out);
+            Ok(())
         }
-        (run, kind)
     }
 
     /// Whether deflating a piece pays, tried on a sample from its middle. Photos, films and archives
     /// do not shrink, whatever their names are, and trying to deflate them is what takes the time.
     fn compresses(&mut self, piece: &[u8]) -> bool {
-        let start = piece.len().saturating_sub(SAMPLE) / 2;
-        let sample = &piece[start..piece.len().min(start + SAMPLE)];
-        if sample.len() == SAMPLE && is_noise(sample) {
+        let sample = middle(piece, SAMPLE);
+        if sample.len() == SAMPLE && squares(sample) < NOISE {
             return false;
         }
         let enough = sample.len() * WORTH / 64;
@@ -139,14 +147,32 @@ impl Gzip {
     }
 }
 
-/// Whether the bytes of a sample are spread as evenly as those of noise: 64 times faster to see than to
-/// try. What has been compressed or encrypted mostly is.
-fn is_noise(sample: &[u8]) -> bool {
+/// Stretches of a piece, evenly spread. None where it is too short for them.
+fn looks(piece: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let step = piece.len() / LOOKS;
+    let enough = step >= LOOK;
+    let parts = piece.chunks_exact(step.max(1)).take(LOOKS);
+    parts.filter(move |_| enough).map(|part| middle(part, LOOK))
+}
+
+/// As much as `length` from the middle.
+fn middle(data: &[u8], length: usize) -> &[u8] {
+    let start = data.len().saturating_sub(length) / 2;
+    &data[start..data.len().min(start + length)]
+}
+
+fn is_text(look: &[u8]) -> bool {
+    squares(look) > TEXT
+}
+
+/// How evenly bytes are spread, the sum of the squares of how often each comes: 64 times faster to see than
+/// to try. Those of what has been compressed or encrypted mostly are.
+fn squares(sample: &[u8]) -> u32 {
     let mut counts = [0_u32; 256];
     for &byte in sample {
         counts[usize::from(byte)] += 1;
     }
-    counts.iter().map(|count| count * count).sum::<u32>() < NOISE
+    counts.iter().map(|count| count * count).sum()
 }
 
 /// Appends `data` as a gzip member of stored blocks.
@@ -235,5 +261,24 @@ mod tests {
         let (both, back) = round(&[&noise[..], &text].concat());
         assert!(both.len() < packed.len() + text.len() / 5);
         assert_eq!(back.len(), noise.len() + text.len());
+    }
+
+    #[test]
+    fn of_small_files_the_text_is_deflated_and_the_noise_is_not() {
+        let text = &b"the quick brown fox ".repeat(205)[..4096];
+        let mut files = Vec::new();
+        for seed in 1..=50 {
+            let one = if seed % 5 == 0 {
+                text
+            } else {
+                &noise(4096, seed)
+            };
+            files.extend([&[0; 512], one].concat());
+        }
+        let (packed, back) = round(&files);
+        assert!(back == files);
+        // A fifth is text; of what is cut in the middle some is missed.
+        assert!(packed.len() < files.len() * 85 / 100, "{}", packed.len());
+        assert!(packed.len() > files.len() * 7 / 10);
     }
 }
