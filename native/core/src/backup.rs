@@ -114,9 +114,10 @@ pub fn run(site: &Site, options: Options, monitor: &Monitor) -> Result<Report> {
     };
     let (catalog, aside) = folder.catalog()?;
     monitor.check()?;
+    // It takes its time, beside what follows.
+    let sealer = password.as_ref().map(Sealer::new).transpose()?;
     let media_size = media.map(|media| measure(media, monitor)).transpose()?;
     room::check(&site.backup_dir, needed(site, &catalog, media_size))?;
-    let sealer = password.as_ref().map(Sealer::new).transpose()?;
     let mut making = Making {
         folder: &folder,
         name: &name,
