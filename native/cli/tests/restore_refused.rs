@@ -42,6 +42,40 @@ fn a_damaged_part_stops_all_of_it() {
     }
 }
 
+/// It is proven while it is loaded: what the server has to say of it comes second.
+#[test]
+fn a_damaged_dump_is_no_database_when_it_is_all_that_is_wanted() {
+    let server = Postgres::here();
+    for is_encrypted in [true, false] {
+        let story = Story::new(&server, is_encrypted);
+        let name = story.site.backup();
+        let file = story.site.part(&name, "database");
+        let good = fs::read(&file).unwrap();
+        story.disaster();
+        let lost = story.state();
+        let mut bad = good.clone();
+        let at = bad.len() - 30;
+        bad[at] ^= 1;
+        let mut all_bad = vec![bad, good[..good.len() / 2].to_vec(), Vec::new()];
+        if !is_encrypted {
+            // Right as gzip; for the server wrong, and right.
+            for more in ["SELECT no_such_column;", "-- nothing"] {
+                sh(&format!("echo '{more}' | gzip >> \"$1\""), &[&file]).expect(0, &[]);
+                all_bad.push(fs::read(&file).unwrap());
+                fs::write(&file, &good).unwrap();
+            }
+        }
+        for bad in all_bad {
+            fs::write(&file, bad).unwrap();
+            story
+                .site
+                .run(&format!("restore {name} --yes --only database"))
+                .expect(4, &["damaged"]);
+            story.is_unchanged(&lost);
+        }
+    }
+}
+
 #[test]
 fn what_cannot_be_meant_is_said() {
     let server = Postgres::here();

@@ -1,8 +1,8 @@
 //! Brings a site back from a backup, so that it is either as before or as in the backup.
 //!
-//! All that is wanted of the backup is proven first. Files are unpacked beside their places, then the
-//! database is replaced in one transaction, and that the server commits it is what decides: from there on
-//! the staged files are moved in, whatever happens. A journal in the backup folder tells how far it is;
+//! All that is wanted of the backup is proven first (the database, when it is all, while it is loaded). Files
+//! are unpacked beside their places, then the database is replaced in one transaction, and that the server
+//! commits it is what decides: from there on the staged files are moved in, whatever happens. A journal in the backup folder tells how far it is;
 //! after a crash the server is asked what became of the transaction.
 
 mod config;
@@ -14,6 +14,7 @@ mod settle;
 
 pub(crate) use journal::FILE_NAME as JOURNAL;
 pub(crate) use load::load;
+use load::load_and_prove;
 pub use place::place;
 pub use plan::{Options, Piece, Plan, plan};
 pub(crate) use settle::settle_in;
@@ -171,7 +172,11 @@ struct Restoring<'a> {
 impl Restoring<'_> {
     /// Everything up to the point from which there is no way back.
     fn until_decided(&mut self, pieces: &[Piece]) -> Result<()> {
-        let proofs = self.prove(pieces)?;
+        // Alone it is proven while it is loaded: nothing is unpacked in vain.
+        let proofs = match pieces {
+            [Piece::Database] => Vec::new(),
+            pieces => self.prove(pieces)?,
+        };
         let proof = |part| proofs.iter().find(|(proven, _)| *proven == part);
         // What the server will refuse is known before all the files are unpacked for nothing.
         if let Some((_, proof)) = proof(Part::Database)
@@ -198,10 +203,8 @@ impl Restoring<'_> {
         for placement in &self.journal.borrow().placements {
             place::check(&placement.staged, &placement.target, self.monitor)?;
         }
-        if pieces.contains(&Piece::Database)
-            && let Some((_, proof)) = proof(Part::Database)
-        {
-            self.load(proof)?;
+        if pieces.contains(&Piece::Database) {
+            self.load(proof(Part::Database).map(|(_, proof)| proof))?;
         }
         self.restored.sort_by_key(|restored| restored.piece as u8);
         let mut journal = self.journal.borrow_mut();
@@ -257,32 +260,48 @@ impl Restoring<'_> {
         let parts: Vec<Part> = Part::ALL.into_iter().filter(wanted).collect();
         let total = parts.iter().map(|part| self.length(*part)).sum();
         self.monitor.begin(Phase::Verify, Some(total))?;
-        let database = self.site.database.as_ref();
-        let schema = database.map(|database| database.schema.as_str());
         let mut proofs = Vec::new();
         for part in parts {
-            let stored = self.stored(part)?;
-            let proof = verify::prove(
-                &self.site.backup_dir,
-                self.entry,
-                part,
-                stored,
-                self.password,
-                schema,
-                self.monitor,
-            )?;
-            let file = stored.file.clone();
-            if self.site.encryption.is_some() && proof.encryption == Encryption::None {
-                self.warnings.push(format!(
-                    "{file} is not encrypted, though backups of this site are: nothing proves who made it"
-                ));
-            }
-            if let Some(note) = proof.note {
-                self.warnings.push(format!("{file}: {note}"));
-            }
+            let proof = self.prover(part)?(self.monitor)?;
+            self.look_at(part, &proof)?;
             proofs.push((part, proof));
         }
         Ok(proofs)
+    }
+
+    /// What proves a part, in this thread or another.
+    fn prover(
+        &self,
+        part: Part,
+    ) -> Result<impl FnOnce(&Monitor) -> Result<Proof> + Send + use<'_>> {
+        let (site, entry, password) = (self.site, self.entry, self.password);
+        let stored = self.stored(part)?;
+        let schema = site.database.as_ref().map(|of| of.schema.as_str());
+        Ok(move |monitor: &Monitor| {
+            verify::prove(
+                &site.backup_dir,
+                entry,
+                part,
+                stored,
+                password,
+                schema,
+                monitor,
+            )
+        })
+    }
+
+    /// Notes what a person should know of what was proven.
+    fn look_at(&mut self, part: Part, proof: &Proof) -> Result<()> {
+        let file = self.stored(part)?.file.clone();
+        if self.site.encryption.is_some() && proof.encryption == Encryption::None {
+            self.warnings.push(format!(
+                "{file} is not encrypted, though backups of this site are: nothing proves who made it"
+            ));
+        }
+        if let Some(note) = proof.note {
+            self.warnings.push(format!("{file}: {note}"));
+        }
+        Ok(())
     }
 
     /// Stages what belongs into the folder `target` of an archive: `place` says where in there.
@@ -370,28 +389,35 @@ impl Restoring<'_> {
         Ok(())
     }
 
-    fn load(&mut self, proof: &Proof) -> Result<()> {
+    /// Loads the database, and proves it meanwhile where that was not done.
+    fn load(&mut self, proof: Option<&Proof>) -> Result<()> {
         let Some(database) = &self.site.database else {
             return Err(Error::Internal("a site without a database".into()));
         };
         self.monitor
             .begin(Phase::Load, Some(self.length(Part::Database)))?;
         let reader = self.open(Part::Database)?;
-        let loaded = load(
-            database,
-            reader,
-            Purpose::Replace,
-            |transaction| {
-                let mut journal = self.journal.borrow_mut();
-                journal.state = State::Loading(transaction);
-                journal.write(&self.site.backup_dir)
-            },
-            self.monitor,
-        );
+        let began = |transaction| {
+            let mut journal = self.journal.borrow_mut();
+            journal.state = State::Loading(transaction);
+            journal.write(&self.site.backup_dir)
+        };
+        let (loaded, proven) = if proof.is_some() {
+            let loaded = load(database, reader, Purpose::Replace, began, self.monitor);
+            (loaded, None)
+        } else {
+            let prove = self.prover(Part::Database)?;
+            load_and_prove(database, reader, prove, began, self.monitor)
+        };
         let loaded = match loaded {
             Err(Error::Undecided(reason)) => self.decided(database, reason)?,
             loaded => loaded?,
         };
+        if let Some(proof) = &proven {
+            self.look_at(Part::Database, proof)?;
+        }
+        let proof = proof.or(proven.as_ref());
+        let proof = proof.ok_or_else(|| Error::Internal("a load without a proof".into()))?;
         self.restored.push(Restored {
             piece: Piece::Database,
             entries: loaded.tables.iter().map(|table| table.rows).sum(),
