@@ -73,11 +73,9 @@ CREATE TABLE edge (id serial PRIMARY KEY, subject_id int NOT NULL REFERENCES rsc
 CREATE INDEX ON edge (object_id, predicate_id);
 CREATE TABLE identity (id serial PRIMARY KEY, rsc_id int NOT NULL REFERENCES rsc, type varchar(32), key varchar(200));
 CREATE TABLE log (id bigserial PRIMARY KEY, rsc_id int, severity int, message text, created timestamptz);
-CREATE TABLE words (id serial, word text);
-INSERT INTO words (word) SELECT left(md5(n::text), 2 + n % 8) FROM generate_series(1, 2000) n;
 CREATE FUNCTION prose(seed int, count int) RETURNS text LANGUAGE sql AS $$
-    SELECT string_agg(word, ' ') FROM (SELECT word FROM generate_series(1, count) g JOIN words
-        ON words.id = 1 + abs(hashint4(seed * 1000 + g)) % 2000) w $$;
+    SELECT string_agg(left(md5(word::text), 2 + word % 8), ' ') FROM generate_series(1, count) g,
+        LATERAL (SELECT 1 + abs(hashint4(seed * 1000 + g)) % 2000 AS word) w $$;
 INSERT INTO rsc (name, category_id, props, props_json, created, modified)
     SELECT 'page_' || n, 1 + n % 40, decode(repeat(md5(n::text), 8), 'hex'),
         jsonb_build_object('title', prose(n, 6), 'body', '<p>' || prose(n, 150) || '</p>', 'is_published', true),
