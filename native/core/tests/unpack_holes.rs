@@ -129,6 +129,11 @@ fn lengths_that_no_file_can_have_are_refused() {
             "the-huge-one",
         );
     }
+    // Zeros before a number go on as long as they like.
+    is_refused(
+        sparse("the-huge-one", "0", &format!("{}0\n", "0".repeat(400))),
+        "the-huge-one",
+    );
     let map = format!("2\n{}\n{}\n0\n0\n", u64::MAX, u64::MAX);
     is_refused(sparse("the-huge-one", &end(0), &map), "the-huge-one");
 }

@@ -22,6 +22,9 @@ const LONGEST_PAX: u64 = 4 << 20;
 /// Pieces of a file with holes.
 const MOST_PIECES: usize = 1 << 20;
 
+/// No number in a map is longer.
+const MOST_DIGITS: u32 = 20;
+
 /// What is wrong with an entry of 2⁶³ bytes: no file system takes that.
 const NO_LENGTH: &str = "has a length that no file can have";
 
@@ -314,6 +317,7 @@ impl<R: Read> Entries<R> {
             self.fill(&mut block)?;
             for byte in block {
                 match byte {
+                    b'0'..=b'9' if digits == MOST_DIGITS => return Err(bad()),
                     b'0'..=b'9' => {
                         digits += 1;
                         value = value
