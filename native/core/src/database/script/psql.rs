@@ -1,6 +1,6 @@
 //! What `psql` itself sees in a dump: where a statement ends, and commands for itself.
 
-use super::lexer::Step;
+use super::lexer::{State, Step};
 use super::{END, Mode, Script, Token};
 use memchr::memchr;
 
@@ -70,7 +70,15 @@ impl Script {
             if dump.len() < LONGEST {
                 return Ok(None);
             }
-            return self.meta_command(dump).map(|()| None);
+            self.meta_command(dump)?;
+            if self.schema.is_some() {
+                return Ok(None);
+            }
+            // Nothing is refused any more: it is passed over, as a comment that is no end.
+            self.value.clear();
+            self.value_is_line = false;
+            self.state = State::LineComment;
+            return Ok(Some(dump.len()));
         };
         self.meta_command(&dump[..end])?;
         self.mode = Mode::LeaveOut;

@@ -164,6 +164,24 @@ fn what_would_be_refused_does_not_keep_a_dump_from_being_whole() {
     assert_eq!(watched(whole("").as_bytes(), 7).1, None);
 }
 
+/// Such a line is read on, since the end of the dump is looked for.
+#[test]
+fn a_command_without_end_takes_no_memory() {
+    let mut script = Script::watched(Schema::of_site("s"));
+    let pass = |script: &mut Script, part: &str| {
+        let passed: Result<(), Refused> = script.pass(part.as_bytes(), &mut |_| Ok(()));
+        passed.unwrap();
+    };
+    pass(&mut script, &format!("{HEAD}DROP TABLE s.t;\n\\"));
+    for _ in 0..100 {
+        pass(&mut script, &"x';\"".repeat(1000));
+        assert!(script.rest.len() < 1000, "{}", script.rest.len());
+    }
+    pass(&mut script, &format!("\n{FOOT}"));
+    script.finish().unwrap();
+    assert!(script.refusal().unwrap().to_string().contains("DROP"));
+}
+
 /// It may be a good one: that is no damage, and not about a line.
 #[test]
 fn a_dump_of_another_site_is_told_from_one_that_goes_astray() {
