@@ -1,8 +1,13 @@
-//! Secrets that are wiped from memory and never printed.
+//! Secrets that are never printed, and wiped from memory where we hold them.
+//!
+//! Not wiped: what the reader of `site.toml` held of its text, what Erlang and the programs of PostgreSQL hold,
+//! and the blocks that Argon2 worked in, which go back to the system.
 
 use crate::error::{Error, Result};
 use serde::Deserialize;
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use zeroize::Zeroizing;
@@ -84,8 +89,13 @@ impl Password {
     /// `Io` when the file cannot be read, `Usage` when it is empty or far too long.
     pub fn from_file(path: &Path) -> Result<Self> {
         const LONGEST: usize = 4096;
-        let bytes = std::fs::read(path).map_err(Error::io(Self::READING, path))?;
-        let mut secret = Zeroizing::new(bytes);
+        // With the end of the line, and a byte that shows that it is too long. It does not grow: a copy would
+        // stay behind.
+        let mut secret = Zeroizing::new(Vec::with_capacity(LONGEST + 3));
+        let most = secret.capacity() as u64;
+        File::open(path)
+            .and_then(|file| file.take(most).read_to_end(&mut secret))
+            .map_err(Error::io(Self::READING, path))?;
         if secret.last() == Some(&b'\n') {
             secret.pop();
             if secret.last() == Some(&b'\r') {
@@ -136,5 +146,57 @@ impl Password {
 impl<'de> Deserialize<'de> for Password {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
         Self::new(Secret::deserialize(from)?).map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use std::io::Write;
+
+    fn read(text: &[u8]) -> Result<Vec<u8>> {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text).unwrap();
+        Password::from_file(file.path()).map(|password| password.expose().to_vec())
+    }
+
+    #[test]
+    fn a_password_file_holds_one_line() {
+        for end in ["", "\n", "\r\n"] {
+            for password in ["p\u{e4}ss word".to_owned(), "x".repeat(4096)] {
+                assert_eq!(
+                    read(format!("{password}{end}").as_bytes()).unwrap(),
+                    password.as_bytes()
+                );
+            }
+            let long = read(format!("{}{end}", "x".repeat(4097)).as_bytes()).unwrap_err();
+            assert!(long.to_string().contains("one line"), "{long}");
+            read(end.as_bytes()).unwrap_err();
+        }
+        read(b"two\nlines").unwrap_err();
+    }
+
+    #[test]
+    fn a_password_without_end_is_not_read_to_its_end() {
+        let error = Password::from_file(Path::new("/dev/zero")).unwrap_err();
+        assert!(error.to_string().contains("one line"), "{error}");
+    }
+
+    /// As the shell makes one: `--password-file <(secret-tool lookup …)`.
+    #[test]
+    fn a_password_comes_through_a_pipe_in_pieces() {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let path = format!("/dev/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&reader));
+        let slowly = std::thread::spawn(move || {
+            for piece in ["pass", "word", "\n"] {
+                writer.write_all(piece.as_bytes()).unwrap();
+                std::thread::sleep(std::time::Duration::from_millis(50));
+            }
+        });
+        let password = Password::from_file(Path::new(&path)).unwrap();
+        assert_eq!(password.expose(), b"password");
+        slowly.join().unwrap();
     }
 }

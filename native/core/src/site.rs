@@ -8,6 +8,7 @@ pub use jiff::tz::TimeZone;
 use serde::Deserialize;
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
+use zeroize::Zeroizing;
 
 /// A site and where its things are.
 #[derive(Debug, Clone, Deserialize)]
@@ -148,10 +149,12 @@ impl Site {
     /// `Io` when it cannot be read, `Usage` with line and reason when it is not a site.
     pub fn from_file(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(Error::io("cannot read", path))?;
-        let text = String::from_utf8(bytes)
+        // It may have passwords in it.
+        let bytes = Zeroizing::new(bytes);
+        let text = std::str::from_utf8(&bytes)
             .map_err(|_| Error::Usage(format!("{} is not text in UTF-8", path.display())))?;
         let mut site: Self =
-            toml::from_str(&text).map_err(|error| Error::Usage(mistake(path, &text, &error)))?;
+            toml::from_str(text).map_err(|error| Error::Usage(mistake(path, text, &error)))?;
         let base = path.parent().unwrap_or(Path::new(""));
         for relative in site.paths() {
             if relative.as_os_str().is_empty() {
