@@ -15,7 +15,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Weak};
-use zbackup_core::error::{Error, ErrorKind, Result};
+use zbackup_core::error::{Error, ErrorKind, Result, harmless};
 use zbackup_core::progress::{Cancel, Monitor, NoProgress, Progress};
 use zbackup_core::secret::{Password, Secret};
 use zbackup_core::site::{self, Site, TimeZone};
@@ -70,9 +70,10 @@ fn not_understood(error: &clap::Error) -> ExitCode {
     ExitCode::from(if is_wrong { USAGE } else { DONE })
 }
 
-/// To stdout. A reader that has seen enough, as `head` does, is no error.
+/// To stdout. Nothing that a list or an archive says is obeyed by a terminal. A reader that has seen enough, as
+/// `head` does, is no error.
 fn print(text: &str) -> Result<()> {
-    match std::io::stdout().write_all(text.as_bytes()) {
+    match std::io::stdout().write_all(harmless(text).as_bytes()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::Io {
             doing: "cannot write to",
             path: "the standard output".into(),
@@ -82,9 +83,9 @@ fn print(text: &str) -> Result<()> {
     }
 }
 
-/// To stderr. When nobody listens there, the work goes on.
+/// To stderr, the same. When nobody listens there, the work goes on.
 fn tell(text: &str) {
-    let _ = std::io::stderr().write_all(text.as_bytes());
+    let _ = std::io::stderr().write_all(harmless(text).as_bytes());
 }
 
 /// What went wrong, and what to do about it on the command line.
@@ -481,7 +482,7 @@ fn confirm(question: &str) -> Result<bool> {
 
 /// Asks for the password on the terminal, without showing it.
 fn ask_password(file: PathBuf) -> Result<Password> {
-    let question = format!("Password of {}: ", file.display());
+    let question = harmless(&format!("Password of {}: ", file.display()));
     let ask = || {
         let input = File::open(TERMINAL)?;
         // A reader and not the terminal itself, which would be told that Control-C is no interrupt, and be

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use zbackup_core::archive::Skipped;
 use zbackup_core::backup::Report;
-use zbackup_core::error::{ErrorKind, Result};
+use zbackup_core::error::{ErrorKind, Result, is_harmful};
 use zbackup_core::list::{Listed, Listing};
 use zbackup_core::offsite::{Problem, Pulled, Pushed};
 use zbackup_core::restore::{self, Piece, Plan};
@@ -23,10 +23,23 @@ const MOST_LINES: usize = 20;
 
 pub(crate) fn json(value: &impl Serialize) -> String {
     match serde_json::to_string_pretty(value) {
-        Ok(text) => text + "\n",
+        Ok(text) => visible(&text) + "\n",
         // What is printed here is made of maps with text for keys: it always can be.
         Err(error) => format!("{error}\n"),
     }
+}
+
+/// The same JSON, also harmless on a terminal: what JSON itself does not escape is only in texts.
+fn visible(json: &str) -> String {
+    let mut visible = String::with_capacity(json.len());
+    for c in json.chars() {
+        if is_harmful(c) {
+            visible += &format!("\\u{:04x}", u32::from(c));
+        } else {
+            visible.push(c);
+        }
+    }
+    visible
 }
 
 /// What went wrong, for a program.
@@ -350,4 +363,23 @@ pub(crate) fn pruned(pruned: &Pruned) -> String {
 pub(crate) fn is_open_to_others(path: &Path) -> bool {
     path.metadata()
         .is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn json_says_the_same_and_a_terminal_obeys_nothing_of_it() {
+        let said = "nä\n\x1b[2J\x7f\u{9b}2J\u{202e}\u{2069}";
+        let text = json(&[said]);
+        assert!(
+            text.contains("nä") && !text.contains(is_harmful),
+            "{text:?}"
+        );
+        let read: Vec<String> = serde_json::from_str(&text).unwrap();
+        assert_eq!(read, [said]);
+    }
 }

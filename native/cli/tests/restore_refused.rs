@@ -252,6 +252,40 @@ fn an_archive_that_leads_out_changes_nothing_outside() {
     assert!(site.path("media/pipe").symlink_metadata().is_err());
 }
 
+/// Names of archives reach the terminal in errors and in warnings.
+#[test]
+fn a_terminal_does_not_obey_the_names_in_an_archive() {
+    let site = Site::new();
+    let name = site.backup();
+    let evil = "é\x1b]0;owned\x07\x1b[2J\r\u{9b}2J\u{202e}";
+    let place = site.path("media").join(evil);
+    replace_files(
+        &site,
+        &name,
+        "mkdir -p \"$2\"; cd \"$2\"; echo x >\"$(printf \
+         'é\\033]0;owned\\007\\033[2J\\r\\302\\2332J\\342\\200\\256')\"; tar -czf \"$1\" ./é*",
+    );
+    let restore = format!("restore {name} --yes --only files");
+    let [warned, json] = [restore.clone(), restore + " --json"].map(|restore| {
+        // What is in the way of a file is renamed, and that is said.
+        let _ = fs::remove_file(&place);
+        fs::create_dir(&place).unwrap();
+        site.run(&restore).good()
+    });
+    for ran in [&warned, &json] {
+        assert!(ran.said().contains('é'), "{ran:#?}");
+        assert!(
+            !ran.said()
+                .contains(|c: char| c != '\n' && c.is_control() || c == '\u{202e}'),
+            "{ran:#?}"
+        );
+    }
+    assert!(
+        warned.said().contains("that is now é\\u{1b}]0;owned\\u{7}"),
+        "{warned:#?}"
+    );
+}
+
 #[test]
 fn a_second_one_is_told_who_is_busy() {
     let (site, running) = common::busy();

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 /// The result of everything in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a job failed. `Display` is a full sentence for the person who has to act on it; `kind` is for
-/// the program in between.
+/// Why a job failed. `Display` is a full sentence for the person who has to act on it, in which nothing is
+/// left that a terminal would obey; `kind` is for the program in between.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -17,7 +17,7 @@ pub enum Error {
     #[error("cancelled")]
     Cancelled,
     /// Another process holds the lock of the backup folder.
-    #[error("{work} {} is in progress by {holder}; try again when it is done", .dir.display())]
+    #[error("{work} {} is in progress by {holder}; try again when it is done", shown(.dir), holder = harmless(.holder))]
     InProgress {
         /// The backup folder.
         dir: PathBuf,
@@ -27,13 +27,13 @@ pub enum Error {
         holder: String,
     },
     /// The password does not open this file.
-    #[error("wrong password for {}", .0.display())]
+    #[error("wrong password for {}", shown(.0))]
     WrongPassword(PathBuf),
     /// An encrypted file, and no password to open it with.
-    #[error("{} is encrypted: give its password", .0.display())]
+    #[error("{} is encrypted: give its password", shown(.0))]
     PasswordRequired(PathBuf),
     /// A file is not what it was when it was written.
-    #[error("{} is damaged: {}", .path.display(), harmless(.reason))]
+    #[error("{} is damaged: {}", shown(.path), harmless(.reason))]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -41,7 +41,7 @@ pub enum Error {
         reason: String,
     },
     /// A backup that is not in the list.
-    #[error("there is no backup named \"{name}\"; {known}")]
+    #[error("there is no backup named \"{}\"; {}", harmless(.name), harmless(.known))]
     UnknownBackup {
         /// The name that was asked for.
         name: String,
@@ -51,7 +51,8 @@ pub enum Error {
     /// A backup that another one has taken the place of since somebody chose it.
     #[error(
         "the backup {name} that was chosen, of {agreed}, is not there any more: {name} is of {now}. Nothing \
-         was changed; look at the list and choose again"
+         was changed; look at the list and choose again",
+        name = harmless(.name)
     )]
     Replaced {
         /// The name of both.
@@ -62,10 +63,10 @@ pub enum Error {
         now: String,
     },
     /// The output of a job is there already.
-    #[error("{} exists already: remove it, or choose another output, or force it", .0.display())]
+    #[error("{} exists already: remove it, or choose another output, or force it", shown(.0))]
     Exists(PathBuf),
     /// The request or the configuration asks for something that cannot be.
-    #[error("{0}")]
+    #[error("{}", harmless(.0))]
     Usage(String),
     /// `pg_dump` could not make a whole dump, or the database does not take one.
     #[error("{}", harmless(.0))]
@@ -74,7 +75,7 @@ pub enum Error {
     #[error(
         "there is too little room in {}: {} are needed, and {} are free; free some space and try again \
          (nothing was changed)",
-        .folder.display(), bytes(*.needed), bytes(*.free)
+        shown(.folder), bytes(*.needed), bytes(*.free)
     )]
     NoRoom {
         /// Where it would be written.
@@ -88,7 +89,8 @@ pub enum Error {
     #[error(
         "the restore of {backup} is done but for files that could not be moved to their places: {source}; \
          when that is mended, the next restore or backup of the site completes it; a restore of the same pieces \
-         takes its place"
+         takes its place",
+        backup = harmless(.backup)
     )]
     Unfinished {
         /// The backup.
@@ -99,7 +101,8 @@ pub enum Error {
     /// What was just made could not be read back as it should.
     #[error(
         "the new backup {backup} could not be proven and was thrown away, so that it replaces no good one: \
-         {source}"
+         {source}",
+        backup = harmless(.backup)
     )]
     Unproven {
         /// The backup.
@@ -114,7 +117,7 @@ pub enum Error {
         source: Box<Error>,
     },
     /// An interrupted restore is completed or taken back, and what it had unpacked is still there.
-    #[error("what an interrupted restore of {backup} had unpacked cannot be removed: {source}")]
+    #[error("what an interrupted restore of {} had unpacked cannot be removed: {source}", harmless(.backup))]
     Leftover {
         /// The backup.
         backup: String,
@@ -127,7 +130,8 @@ pub enum Error {
     /// A restore of files, of which it is not known whether it was decided: the disk with the journal failed.
     #[error(
         "it is not known whether the restore of {backup} was decided, since its journal could not be written: \
-         {source}; when that is mended, the next restore or backup of the site completes it or takes it back"
+         {source}; when that is mended, the next restore or backup of the site completes it or takes it back",
+        backup = harmless(.backup)
     )]
     Unsettled {
         /// The backup.
@@ -139,7 +143,7 @@ pub enum Error {
     #[error("{}", harmless(.0))]
     Undecided(String),
     /// The offsite store, or the way to it.
-    #[error("{message}")]
+    #[error("{}", harmless(.message))]
     Offsite {
         /// What a caller can match on.
         kind: ErrorKind,
@@ -147,10 +151,10 @@ pub enum Error {
         message: String,
     },
     /// Another process uploads from this backup folder to the same store.
-    #[error("the backups of {} are being uploaded already; wait for that", .0.display())]
+    #[error("the backups of {} are being uploaded already; wait for that", shown(.0))]
     Pushing(PathBuf),
     /// The operating system refused something.
-    #[error("{doing} {}: {source}{}", .path.display(), advice(.source))]
+    #[error("{doing} {}: {}{}", shown(.path), harmless(&.source.to_string()), advice(.source))]
     Io {
         /// "cannot read", "cannot create the folder" …
         doing: &'static str,
@@ -160,7 +164,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A defect of this program.
-    #[error("internal error (please report it): {0}")]
+    #[error("internal error (please report it): {}", harmless(.0))]
     Internal(String),
 }
 
@@ -315,22 +319,39 @@ impl From<Error> for io::Error {
     }
 }
 
-/// What a server, a program or a dump says, without what a terminal would obey: control characters, and
-/// those that turn the direction of writing.
-pub(crate) fn harmless(text: &str) -> String {
-    let is_harmful = |c: char| {
-        let is_turning = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        c.is_control() && c != '\n' && c != '\t' || is_turning
-    };
-    let mut harmless = String::with_capacity(text.len());
+/// Whether a terminal would obey it instead of showing it: control characters, and those that turn the
+/// direction of writing.
+#[must_use]
+pub fn is_harmful(c: char) -> bool {
+    let is_turning = matches!(
+        c,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    );
+    c.is_control() && c != '\n' && c != '\t' || is_turning
+}
+
+/// What a server, a program, a dump or an archive says, without what a terminal would obey. Breaks of lines
+/// stay.
+#[must_use]
+pub fn harmless(text: &str) -> String {
+    escaped(text, is_harmful)
+}
+
+/// A path for a message, on one line.
+pub(crate) fn shown(path: &Path) -> String {
+    escaped(&path.to_string_lossy(), |c| is_harmful(c) || c.is_control())
+}
+
+fn escaped(text: &str, is_escaped: impl Fn(char) -> bool) -> String {
+    let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
-        if is_harmful(c) {
-            harmless.extend(c.escape_default());
+        if is_escaped(c) {
+            shown.extend(c.escape_default());
         } else {
-            harmless.push(c);
+            shown.push(c);
         }
     }
-    harmless
+    shown
 }
 
 /// A number of bytes for a person.
@@ -358,9 +379,10 @@ mod tests {
 
     #[test]
     fn no_terminal_obeys_what_others_say() {
-        let said = "ERROR:\tgone\r\x1b]0;owned\x07\u{9b}2J\x7f\u{202e}\n";
-        let shown = "ERROR:\tgone\\r\\u{1b}]0;owned\\u{7}\\u{9b}2J\\u{7f}\\u{202e}\n";
+        let said = "ERROR:\tgöne\r\x1b]0;owned\x07\u{9b}2J\x7f\u{202e}\n";
+        let shown = "ERROR:\tgöne\\r\\u{1b}]0;owned\\u{7}\\u{9b}2J\\u{7f}\\u{202e}\n";
         for error in [
+            Error::Usage(said.into()),
             Error::Database(said.into()),
             Error::Undecided(said.into()),
             Error::damaged(Path::new("x"), said),
@@ -368,6 +390,76 @@ mod tests {
             let error = error.to_string();
             assert!(error.ends_with(shown), "{error:?}");
         }
+    }
+
+    /// Names come from archives, lists and journals.
+    #[test]
+    fn no_terminal_obeys_a_name() {
+        let name = || "mëdia\n\x1b]0;owned\x07\u{9b}2J\x7f\u{202e}".to_owned();
+        let path = || PathBuf::from(name());
+        let source = || Box::new(Error::Usage("x".into()));
+        for error in [
+            Error::InProgress {
+                dir: path(),
+                work: Work::Other,
+                holder: name(),
+            },
+            Error::WrongPassword(path()),
+            Error::PasswordRequired(path()),
+            Error::damaged(&path(), name()),
+            Error::UnknownBackup {
+                name: name(),
+                known: name(),
+            },
+            Error::Replaced {
+                name: name(),
+                agreed: "then".into(),
+                now: "now".into(),
+            },
+            Error::Exists(path()),
+            Error::Usage(name()),
+            Error::Database(name()),
+            Error::NoRoom {
+                folder: path(),
+                needed: 1,
+                free: 0,
+            },
+            Error::Unfinished {
+                backup: name(),
+                source: source(),
+            },
+            Error::Unproven {
+                backup: name(),
+                source: source(),
+            },
+            Error::Leftover {
+                backup: name(),
+                source: source(),
+            },
+            Error::Unknowable(name()),
+            Error::Unsettled {
+                backup: name(),
+                source: source(),
+            },
+            Error::Undecided(name()),
+            Error::Offsite {
+                kind: ErrorKind::Store,
+                message: name(),
+            },
+            Error::Pushing(path()),
+            Error::io("cannot write", &path())(io::Error::other(name())),
+            Error::Internal(name()),
+        ] {
+            let said = error.to_string();
+            assert!(said.contains("mëdia"), "{said:?}");
+            assert!(!said.contains(is_harmful), "{said:?}");
+        }
+        let error = Error::io("cannot write", &path())(io::ErrorKind::NotFound.into());
+        assert!(
+            error
+                .to_string()
+                .starts_with("cannot write mëdia\\n\\u{1b}]0;")
+        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
 use std::process::Command;
 use std::sync::mpsc;
@@ -54,6 +54,31 @@ fn a_backup_from_the_future_makes_nothing_old() {
     backups.commit(before, new, &[]).unwrap();
     assert_eq!(backups.catalog().unwrap().0.entries().0.len(), 2);
     assert!(folder.path().join("site-5.sql.gz").exists());
+}
+
+/// Somebody may have made it so long that no memory and no disk can hold it again.
+#[test]
+fn a_damaged_list_without_end_is_kept_and_not_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let list = folder.path().join("backup.json");
+    fs::write(&list, "{damaged").unwrap();
+    let file = fs::File::options().write(true).open(&list).unwrap();
+    file.set_len(1 << 40).unwrap();
+    let inode = file.metadata().unwrap().ino();
+    let backups = BackupFolder::open(folder.path()).unwrap();
+    let (before, aside) = backups.catalog().unwrap();
+    let aside = aside.unwrap();
+    // Also when it is met again. Until there is a new one, it stays.
+    assert_eq!(backups.catalog().unwrap().1.unwrap(), aside);
+    assert_eq!(list.metadata().unwrap().ino(), inode);
+    backups.commit(before, entry("site-3", 1).1, &[]).unwrap();
+    assert_eq!(aside.metadata().unwrap().ino(), inode);
+    assert_eq!(aside.metadata().unwrap().len(), 1 << 40);
+    assert!(
+        fs::read(&aside.with_file_name("backup.json"))
+            .unwrap()
+            .starts_with(b"{\"site-3\"")
+    );
 }
 
 /// A backup that cannot be restored as it is lets nothing old go.

@@ -219,6 +219,29 @@ fn an_end_that_is_not_heard_of_is_undecided_and_the_server_knows() {
 }
 
 #[test]
+fn an_answer_without_end_is_not_waited_for() {
+    let scratch = Scratch::new();
+    let db = Db::new();
+    let mut database = db.settings("site");
+    let psql = r#"#!/bin/bash
+while read -r line; do
+    token=${line#*"SELECT 'z"}
+    [ "$token" = "$line" ] || { printf z%s "${token%%\'*}"; head -c 20M /dev/zero | tr '\0' 1; echo; }
+done
+"#;
+    database.psql = Some(script(scratch.join("psql"), psql));
+    let cancel = Cancel::default();
+    let monitor = Monitor::new(std::sync::Arc::new(NoProgress), cancel.clone());
+    std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_secs(20));
+        cancel.cancel();
+    });
+    let id = serde_json::from_str(r#"{"id":100,"server":null}"#).unwrap();
+    let error = fate(&database, &id, &monitor).unwrap_err();
+    has(&error, &["psql", "more than 16 MiB"]);
+}
+
+#[test]
 fn a_fate_that_the_server_does_not_know_is_not_guessed() {
     let db = Db::new();
     let database = db.settings("site");

@@ -30,6 +30,26 @@ fn rows_that_a_policy_hides_from_the_owner_are_counted() {
     }
 }
 
+/// What is temporary would be found before the catalog of the server: a function of a dump can make it.
+#[test]
+fn a_dump_does_not_say_what_was_loaded() {
+    let (db, dump) = site();
+    let dump = with(
+        &dump,
+        "CREATE FUNCTION site.lie() RETURNS int LANGUAGE plpgsql AS $$BEGIN
+            EXECUTE 'CREATE TEMP TABLE pg_class ON COMMIT DROP AS SELECT oid, relname, relnamespace, relkind,
+                relowner, relacl, relrowsecurity, relforcerowsecurity
+                FROM pg_catalog.pg_class WHERE relname <> ' || quote_literal('edge');
+            RETURN 1; END$$;
+         CREATE TABLE site.lied AS SELECT site.lie();",
+    );
+    for purpose in [Purpose::Drill, Purpose::Replace] {
+        let loaded = db.load("site", &dump, purpose).unwrap();
+        let names: Vec<_> = loaded.tables.iter().map(|table| &*table.name).collect();
+        assert_eq!(names, ["edge", "empty one", "lied", "rsc"]);
+    }
+}
+
 /// Since PostgreSQL 16 a role can have the rights of another one and not be allowed to act as it.
 #[test]
 fn a_member_that_cannot_act_as_the_owner_restores_as_itself() {

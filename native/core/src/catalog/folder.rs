@@ -7,7 +7,7 @@
 //! folder next does so. Without a `commit.json`, what is staged was not finished and goes.
 
 use super::commit::{COMMIT, Commit, Folders, STAGING};
-use super::{BackupName, Catalog, Entry, FILE_NAME, PartName, retention};
+use super::{BackupName, Catalog, Entry, FILE_NAME, LONGEST, PartName, retention};
 use crate::durable::{NO_LINK, make_folders, open_file, sync_folder, write_synced};
 use crate::error::{self, Error, Result};
 use crate::owner::Owner;
@@ -154,21 +154,43 @@ impl BackupFolder {
         match Catalog::read(&self.path) {
             Ok(catalog) => Ok((catalog, None)),
             Err(Error::Damaged { path, .. }) => {
-                let mut text = Vec::new();
-                open_file(&path)
-                    .and_then(|mut file| file.read_to_end(&mut text))
-                    .map_err(Error::io("cannot read", &path))?;
-                // Named for its content: kept once, however often it is met.
-                let hash = hex::encode(Sha256::digest(&text));
-                let aside = self
-                    .path
-                    .join(format!("{FILE_NAME}.damaged-{}", &hash[..8]));
-                write_synced(&aside, &text)?;
-                sync_folder(&self.path)?;
-                Ok((Catalog::default(), Some(aside)))
+                Ok((Catalog::default(), Some(self.keep_damaged(&path)?)))
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Gives what is in the place of the list another name too, which is in the answer.
+    fn keep_damaged(&self, path: &Path) -> Result<PathBuf> {
+        let cannot_read = || Error::io("cannot read", path);
+        let file = open_file(path).map_err(cannot_read())?;
+        let length = file.metadata().map_err(cannot_read())?.len();
+        let mut text = Vec::new();
+        file.take(LONGEST + 1)
+            .read_to_end(&mut text)
+            .map_err(cannot_read())?;
+        let is_whole = text.len() as u64 <= LONGEST;
+        // Named for its content: kept once, however often it is met.
+        let mut hash = Sha256::new_with_prefix(&text);
+        if !is_whole {
+            hash.update(length.to_be_bytes());
+        }
+        let hash = hex::encode(hash.finalize());
+        let aside = format!("{FILE_NAME}.damaged-{}", &hash[..8]);
+        let aside = self.path.join(aside);
+        if is_whole {
+            write_synced(&aside, &text)?;
+        } else {
+            // Too long for memory, and perhaps for the disk: not copied. Where a file cannot have two
+            // names, it has the new one.
+            match std::fs::remove_file(&aside) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+                _ => std::fs::hard_link(path, &aside).or_else(|_| std::fs::rename(path, &aside)),
+            }
+            .map_err(Error::io("cannot rename", path))?;
+        }
+        sync_folder(&self.path)?;
+        Ok(aside)
     }
 
     /// Makes the staged files the backup `entry`, in the place of an earlier one of that name. The

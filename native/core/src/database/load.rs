@@ -196,6 +196,10 @@ impl<'a> Load<'a> {
         self.feed(dump)?;
         self.doing = Doing::Step("check what was loaded");
         self.session.settings()?;
+        // Where it is not named last, what is temporary comes first: a function of the dump could have made a
+        // catalog of its own.
+        self.session
+            .send("SET search_path = pg_catalog, pg_temp;")?;
         let tables = self.count()?;
         let mut warnings = self.unproven_constraints()?;
         warnings.extend(present.losses());

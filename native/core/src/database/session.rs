@@ -40,7 +40,7 @@ pub(crate) struct Session<'a> {
     program: Program<'a>,
     running: Option<Running>,
     input: Option<PipeWriter>,
-    answers: Receiver<Vec<u8>>,
+    answers: Receiver<Result<Vec<u8>>>,
     /// Starts the lines that are answers. Nobody can guess it.
     token: String,
     /// Lines that were sent so far, without those of a dump.
@@ -207,7 +207,7 @@ impl<'a> Session<'a> {
         self.send(&question)?;
         let line = loop {
             match self.answers.recv_timeout(PATIENCE) {
-                Ok(line) => break line,
+                Ok(line) => break line?,
                 Err(RecvTimeoutError::Timeout) => self.check()?,
                 Err(RecvTimeoutError::Disconnected) => return Err(Stopped::Ended),
             }
@@ -284,16 +284,25 @@ impl<'a> Session<'a> {
 }
 
 /// Passes on the lines that are answers; forgets everything else that is said.
-fn listen(output: PipeReader, token: &[u8], answer: &Sender<Vec<u8>>) {
+fn listen(output: PipeReader, token: &[u8], answer: &Sender<Result<Vec<u8>>>) {
     let mut output = BufReader::new(output);
     let mut line = Vec::new();
     // What cannot be read was not said.
     while let Ok(1..) = output.by_ref().take(LONGEST).read_until(b'\n', &mut line) {
-        if let Some(text) = line.strip_prefix(token)
-            && let Some(text) = text.strip_suffix(b"\n")
-            && answer.send(text.to_vec()).is_err()
-        {
-            break;
+        if let Some(text) = line.strip_prefix(token) {
+            let text = match text.strip_suffix(b"\n") {
+                Some(text) => Ok(text.to_vec()),
+                None if line.len() as u64 == LONGEST => Err(Error::Database(
+                    "psql has an answer of more than 16 MiB: how many tables, functions and roles does this \
+                     database have?"
+                        .into(),
+                )),
+                // psql has ended, and says why.
+                None => break,
+            };
+            if answer.send(text).is_err() {
+                break;
+            }
         }
         line.clear();
     }

@@ -1,7 +1,7 @@
 //! Where the files of a configuration archive belong.
 
 use crate::durable::real;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 use crate::site::{Site, config_name};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -89,7 +89,7 @@ impl Places {
             Error::Usage(format!(
                 "the backup has {}, and the site does not say where that belongs: set {setting}, or \
                  leave it out with --only",
-                String::from_utf8_lossy(entry)
+                shown(Path::new(OsStr::from_bytes(entry)))
             ))
         };
         if of == Half::Security {
@@ -214,6 +214,17 @@ mod tests {
             .place(b"config-s/config/priv/zotonic_site.config", Half::Config)
             .unwrap_err();
         assert!(error.to_string().contains("config_files"), "{error}");
+        let error = Places::of(&site("[]"))
+            .place(
+                b"config-s/config/priv/zotonic_site.\n\x1b[2J\xc3\xa9.config",
+                Half::Config,
+            )
+            .unwrap_err();
+        let said = error.to_string();
+        assert!(
+            said.contains("zotonic_site.\\n\\u{1b}[2Jé.config, and"),
+            "{said}"
+        );
     }
 
     #[test]

@@ -151,7 +151,13 @@ impl Script {
                 if is_odd && strict {
                     return Err("a number, and a quote right after it".into());
                 }
-                if strict && dump[0] != b'$' && !is_number(&dump[..count]) {
+                // Some psql take what is glued to a parameter for one token with it, where others, and some
+                // servers, begin a word.
+                let is_glued = match dump[0] {
+                    b'$' => follows.is_some_and(is_name_start),
+                    _ => !is_number(&dump[..count]),
+                };
+                if strict && is_glued {
                     return Err("a number, and a word right after it".into());
                 }
                 self.token(Token::Other);

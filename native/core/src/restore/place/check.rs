@@ -2,7 +2,7 @@
 
 use super::open_target;
 use crate::archive::{Below, Staged, length, open_folder, split, walk_in};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 use crate::owner::Owner;
 use crate::progress::Monitor;
 use crate::room;
@@ -167,7 +167,7 @@ impl<'a> Checking<'a> {
             return Err(Error::Usage(format!(
                 "the backup has a file at {}, where another file system is mounted: unmount it for the \
                  restore, or leave the files out with --only",
-                place().display()
+                shown(&place())
             )));
         }
         let replaced = if is_mount_there {
