@@ -75,7 +75,7 @@ fn a_damaged_list_without_end_is_kept_and_not_read() {
     assert_eq!(aside.metadata().unwrap().ino(), inode);
     assert_eq!(aside.metadata().unwrap().len(), 1 << 40);
     assert!(
-        fs::read(&aside.with_file_name("backup.json"))
+        fs::read(aside.with_file_name("backup.json"))
             .unwrap()
             .starts_with(b"{\"site-3\"")
     );
