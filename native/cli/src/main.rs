@@ -14,7 +14,7 @@ use std::io::{BufRead, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use zbackup_core::error::{Error, ErrorKind, Result, harmless};
 use zbackup_core::progress::{Cancel, Monitor, NoProgress, Progress};
 use zbackup_core::secret::{Password, Secret};
@@ -139,10 +139,13 @@ fn verdict(verified: &[Verified]) -> u8 {
 }
 
 fn run(args: &Args, cancel: Cancel) -> Result<u8> {
+    let terminal = Arc::new(Terminal::new());
+    // Its bar goes away with the monitor.
+    let screen = Arc::downgrade(&terminal);
     let progress: Arc<dyn Progress> = if args.command.is_json() {
         Arc::new(NoProgress)
     } else {
-        Arc::new(Terminal::new())
+        terminal
     };
     let monitor = Monitor::new(progress, cancel);
     // Also what reads the files, and pg_dump: the web site goes first.
@@ -212,9 +215,12 @@ fn run(args: &Args, cancel: Cancel) -> Result<u8> {
                 ));
             }
             let drill = database.filter(|_| *drill);
-            let verified = with_password(password_file.as_deref(), site.as_ref(), |password| {
-                verify::run(&folder, names, password, drill, &monitor)
-            })?;
+            let verified = with_password(
+                password_file.as_deref(),
+                site.as_ref(),
+                &screen,
+                |password| verify::run(&folder, names, password, drill, &monitor),
+            )?;
             drop(monitor);
             print(&if *json {
                 show::json(&verified)
@@ -319,9 +325,10 @@ fn run(args: &Args, cancel: Cancel) -> Result<u8> {
             // The one that was agreed to, also when "recent" is another by now, or its name another's.
             let name = plan.backup.name.as_str();
             options.timestamp = Some(plan.backup.timestamp);
-            let report = with_password(password_file.as_deref(), Some(&site), |password| {
-                restore::run(&site, name, &options, password, &monitor)
-            })?;
+            let report =
+                with_password(password_file.as_deref(), Some(&site), &screen, |password| {
+                    restore::run(&site, name, &options, password, &monitor)
+                })?;
             drop(monitor);
             if *json {
                 print(&show::json(&report))?;
@@ -432,6 +439,7 @@ fn settle_if_possible(site: Option<&Site>, monitor: &Monitor) {
 fn with_password<T>(
     file: Option<&Path>,
     site: Option<&Site>,
+    screen: &Weak<Terminal>,
     work: impl Fn(Option<&Password>) -> Result<T>,
 ) -> Result<T> {
     let password = match (file, site) {
@@ -440,7 +448,14 @@ fn with_password<T>(
         (None, None) => None,
     };
     match work(password.as_ref()) {
-        Err(Error::PasswordRequired(file)) => work(Some(&ask_password(file)?)),
+        Err(Error::PasswordRequired(file)) => {
+            let ask = || ask_password(file);
+            let password = match screen.upgrade() {
+                Some(screen) => screen.without_bar(ask),
+                None => ask(),
+            };
+            work(Some(&password?))
+        }
         other => other,
     }
 }

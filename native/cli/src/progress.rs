@@ -22,6 +22,14 @@ impl Terminal {
             last: Mutex::new(None),
         }
     }
+
+    /// Does what needs the line that the bar is on.
+    pub(crate) fn without_bar<T>(&self, work: impl FnOnce() -> T) -> T {
+        match &self.bar {
+            Some(bar) => bar.suspend(work),
+            None => work(),
+        }
+    }
 }
 
 impl Progress for Terminal {

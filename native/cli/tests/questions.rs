@@ -37,6 +37,21 @@ fn an_interrupt_ends_the_question_for_a_password() {
 }
 
 #[test]
+fn a_question_for_a_password_has_a_line_of_its_own() {
+    let mut site = Site::new();
+    site.encrypt(true);
+    site.backup();
+    let mut verify = Command::new(ZBACKUP);
+    verify.arg("verify").arg("--dir").arg(site.backups());
+    let (screen, _) = on_a_terminal(&verify, ":", "wrong\n");
+    let (before, _) = screen.split_once("Password of").unwrap();
+    assert!(before.contains("verifying"), "{screen:?}");
+    // What was there is erased, and nothing is written after that.
+    let (_, left) = before.rsplit_once("\u{1b}[2K").unwrap();
+    assert_eq!(left.trim_start_matches("\u{1b}[1A"), "", "{screen:?}");
+}
+
+#[test]
 fn an_interrupt_ends_the_question_whether_to_go_on() {
     let site = Site::new();
     site.backup();

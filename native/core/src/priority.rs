@@ -3,10 +3,10 @@
 use crate::error::{Error, Result};
 use std::thread::JoinHandle;
 
-/// How nice a thread of a backup is: enough to lose every contest for a core,
-/// not so much that a busy machine never finishes its backup.
+/// How nice a thread of a backup is: several of them together take less than a tenth of a core that is
+/// wanted by others, and a machine that is always busy still finishes its backup.
 #[cfg(target_os = "linux")]
-const NICE: i32 = 10;
+const NICE: i32 = 15;
 
 /// How nice a thread is that others of the same job should not have to wait for.
 #[cfg(target_os = "linux")]
