@@ -286,6 +286,25 @@ fn a_terminal_does_not_obey_the_names_in_an_archive() {
     );
 }
 
+/// The list is not sealed.
+#[test]
+fn a_part_that_was_left_out_of_the_list_is_missed() {
+    let site = Site::new();
+    let name = site.backup();
+    let restore = format!("restore {name} --yes");
+    site.run(&restore).good().without(&["warning"]);
+    site.edit_catalog(|catalog| {
+        for key in ["files", "files_hash", "files_size"] {
+            catalog[&name].as_object_mut().unwrap().remove(key);
+        }
+    });
+    site.run(&restore)
+        .expect(0, &["warning", &format!("the backup {name} has no files")]);
+    site.run(&format!("{restore} --only config,security"))
+        .good()
+        .without(&["warning"]);
+}
+
 #[test]
 fn a_second_one_is_told_who_is_busy() {
     let (site, running) = common::busy();

@@ -104,6 +104,7 @@ pub fn run(
         backup: entry,
         pieces,
     } = plan(site, name, options)?;
+    warnings.extend(plan::absent(site, &entry, options));
     let mut journal = Journal::new(entry.name.as_str(), &pieces)?;
     if let Some(reason) = unknown {
         warnings.push(supersede(site, &mut journal, reason)?);

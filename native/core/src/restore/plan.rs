@@ -105,6 +105,28 @@ pub fn plan(site: &Site, name: &str, options: &Options) -> Result<Plan> {
     Ok(Plan { backup, pieces })
 }
 
+/// What the site has and the backup has not, where all of that is wanted. The list that says so is not sealed:
+/// somebody may have left a part out of it.
+pub(super) fn absent(site: &Site, entry: &Entry, options: &Options) -> Option<String> {
+    let has_config = !site.config_files.is_empty() || site.security_dir.is_some();
+    let absent: Vec<String> = [
+        (Part::Database, site.database.is_some()),
+        (Part::Config, has_config),
+        (Part::Files, site.media_dir.is_some()),
+    ]
+    .into_iter()
+    .filter(|(part, is_wanted)| *is_wanted && entry.part(*part).is_none())
+    .map(|(part, _)| part.to_string())
+    .collect();
+    (options.only.is_empty() && !absent.is_empty()).then(|| {
+        format!(
+            "the backup {} has no {}, as the list says, which nothing proves: what the site has of that stays",
+            entry.name,
+            absent.join(" and no ")
+        )
+    })
+}
+
 /// The backup that is meant.
 fn find(folder: &Path, name: &str, only: &[Piece]) -> Result<Entry> {
     let (entries, refused) = Catalog::load(folder)?.entries();
