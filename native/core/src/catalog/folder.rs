@@ -11,6 +11,7 @@ use super::{BackupName, Catalog, Entry, FILE_NAME, PartName, retention};
 use crate::durable::{NO_LINK, make_folders, open_file, sync_folder, write_synced};
 use crate::error::{self, Error, Result};
 use crate::owner::Owner;
+use crate::way;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use std::cell::Cell;
@@ -87,6 +88,7 @@ impl BackupFolder {
     /// # Errors
     /// Those of `open`.
     pub fn open_for(path: &Path, work: Work) -> Result<Self> {
+        way::check(path)?;
         private_folder(path)?;
         let lock = Lock::take(path, work)?;
         // Somebody else's folder cannot be closed.
