@@ -5,6 +5,7 @@
 mod common;
 
 use common::account::{as_nobody, to_nobody};
+use common::store::Store;
 use common::{Running, SOON, Site, ZBACKUP, is_root, sh, tree, until, write};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use std::fs;
@@ -310,6 +311,45 @@ fn root_gives_an_account_no_backup_of_what_it_may_not_read() {
     let name = ran.json()["backup"]["name"].as_str().unwrap().to_owned();
     let names = common::tar_names(&site.part(&name, "files"));
     assert_eq!(names, ["photo.jpg"]);
+}
+
+#[test]
+fn root_does_not_write_into_a_file_that_has_the_name_of_the_lock() {
+    let Some(site) = of_nobody() else {
+        return;
+    };
+    let (_outside, secret) = roots();
+    site.backup();
+    let lock = site.backups().join(".zbackup.lock");
+    fs::hard_link(&secret, &lock).unwrap();
+    for words in ["backup", "verify", "list"] {
+        let ran = site.run(words);
+        assert_eq!(fs::read(&secret).unwrap(), b"secret", "{words}: {ran:#?}");
+        assert_eq!(secret.metadata().unwrap().uid(), 0, "{words}: {ran:#?}");
+    }
+    site.run("backup")
+        .expect(2, &[".zbackup.lock", "another thing", "remove it"]);
+    fs::remove_file(&lock).unwrap();
+    site.backup();
+    assert!(!lock.exists());
+}
+
+#[test]
+fn what_root_pulls_is_its_owners() {
+    if !is_root() {
+        return;
+    }
+    let store = Store::new();
+    let site = store.site();
+    site.backup();
+    site.run("push").good();
+    let other = store.elsewhere();
+    to_nobody(&other);
+    common::set_mode(&other.path(""), 0o755);
+    other.run("pull").good();
+    is_nobodys(&other, "a pull");
+    as_nobody(&other, "verify").good();
+    as_nobody(&other, "pull").good();
 }
 
 /// The account changes the way while root proves the backup, or loads the database.

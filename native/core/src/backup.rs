@@ -257,8 +257,10 @@ impl Making<'_> {
         };
         self.monitor.begin(phase, total)?;
         let file = part.file_name(self.name, self.sealer.is_some());
-        let mut out = StreamWriter::create(
-            &self.folder.staged(&file)?,
+        let (staged, path) = self.folder.stage(&file)?;
+        let mut out = StreamWriter::new(
+            staged,
+            &path,
             effort,
             self.sealer.as_ref(),
             &part.context(self.name, self.timestamp),

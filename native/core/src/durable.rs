@@ -98,15 +98,24 @@ pub(crate) fn write_synced(path: &Path, data: &[u8]) -> Result<()> {
 /// # Errors
 /// Those of the operating system.
 pub(crate) fn write_synced_in(folder: impl AsFd, name: &OsStr, data: &[u8]) -> io::Result<()> {
+    let mut file = make_private_in(folder, name)?;
+    file.write_all(data)?;
+    file.sync_all()
+}
+
+/// Makes a private file, for the owner of the folder, in the same way.
+///
+/// # Errors
+/// Those of the operating system.
+pub(crate) fn make_private_in(folder: impl AsFd, name: &OsStr) -> io::Result<File> {
     match unlinkat(&folder, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => {}
         Err(errno) => return Err(errno.into()),
     }
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-    let mut file = File::from(openat(&folder, name, flags, Mode::RUSR | Mode::WUSR)?);
+    let file = File::from(openat(&folder, name, flags, Mode::RUSR | Mode::WUSR)?);
     Owner::of(folder)?.give(&file)?;
-    file.write_all(data)?;
-    file.sync_all()
+    Ok(file)
 }
 
 /// Where a path leads, also one whose last folders are not there yet.
