@@ -200,7 +200,9 @@ impl Restoring<'_> {
                 bytes,
             });
         }
-        self.configuration(pieces)?;
+        if let Some((_, proof)) = proof(Part::Config) {
+            self.configuration(pieces, proof.contents.bytes)?;
+        }
         for placement in &self.journal.borrow().placements {
             place::check(&placement.staged, &placement.target, self.monitor)?;
         }
@@ -353,9 +355,13 @@ impl Restoring<'_> {
         Ok((unpacked.entries, unpacked.bytes))
     }
 
-    /// Stages configuration and security files, each folder that they belong to by itself.
-    fn configuration(&mut self, pieces: &[Piece]) -> Result<()> {
+    /// Stages configuration and security files, each folder that they belong to by itself. There are `bytes`
+    /// of them.
+    fn configuration(&mut self, pieces: &[Piece], bytes: u64) -> Result<()> {
         let places = Places::of(self.site, way::real)?;
+        for folder in places.folders() {
+            room::check(&folder, bytes)?;
+        }
         for (piece, half) in [
             (Piece::Config, Half::Config),
             (Piece::Security, Half::Security),
