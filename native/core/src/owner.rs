@@ -50,6 +50,12 @@ impl Owner {
         user == geteuid() || self.0.is_some_and(|(owner, _)| owner == user)
     }
 
+    /// Whether something is this owner's, as far as it matters.
+    pub(crate) fn owns(self, stat: &Stat) -> bool {
+        self.0
+            .is_none_or(|(owner, _)| owner == Uid::from_raw(stat.st_uid))
+    }
+
     /// Whether we are root, and work for somebody. Who else may write to what we have made could have us do
     /// there what only we may; without that power we do nothing that they could not do where the mount lets
     /// them.
