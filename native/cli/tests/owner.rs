@@ -313,6 +313,41 @@ fn root_gives_an_account_no_backup_of_what_it_may_not_read() {
     assert_eq!(names, ["photo.jpg"]);
 }
 
+/// A list that is damaged is kept under another name, which is a copy.
+#[test]
+fn root_copies_and_sends_nothing_that_an_account_has_linked_into_its_backups() {
+    if !is_root() {
+        return;
+    }
+    let (_outside, secret) = roots();
+    let store = Store::new();
+    let site = store.site();
+    let name = site.backup();
+    to_nobody(&site);
+    lead(&site, "backup/backup.json", &secret, NOBODY);
+    let link = "symbolic link of another account";
+    for words in ["backup", "list", "verify", "push"] {
+        site.run(words).expect(2, &["backup.json", link]);
+    }
+    lead_back(&site, "backup/backup.json");
+    let before = tree(&site.backups()).into_keys().collect::<Vec<_>>();
+    // Of one without a hash nobody can tell.
+    site.edit_catalog(|list| {
+        let entry = list[&name].as_object_mut().unwrap();
+        entry.retain(|key, _| key != "files_hash" && key != "files_size");
+    });
+    to_nobody(&site);
+    let file = format!("{name}.tar.gz");
+    let media = format!("backup/{file}");
+    lead(&site, &media, &secret, NOBODY);
+    let ran = site.run("push");
+    assert!(ran.said().contains(link), "{ran:#?}");
+    assert!(!store.names().contains(&file), "{ran:#?}");
+    lead_back(&site, &media);
+    let after = tree(&site.backups()).into_keys().collect::<Vec<_>>();
+    assert_eq!(after, before);
+}
+
 #[test]
 fn root_does_not_write_into_a_file_that_has_the_name_of_the_lock() {
     let Some(site) = of_nobody() else {

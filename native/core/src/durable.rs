@@ -2,7 +2,8 @@
 
 use crate::error::{Error, Result};
 use crate::owner::Owner;
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, unlinkat};
+use crate::way;
+use rustix::fs::{AtFlags, Mode, OFlags, openat, unlinkat};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -15,15 +16,12 @@ use std::path::{Path, PathBuf};
 pub(crate) const NO_LINK: i32 = OFlags::NOFOLLOW.bits() as i32;
 
 /// Opens a file to read it. What is not a regular file is refused and not waited for, as opening a FIFO
-/// would.
+/// would. Root follows no link to it that it should not: what is read may be copied, sent or shown.
 ///
 /// # Errors
-/// Those of opening; `Damaged`, inside, for what is not a file.
+/// Those of opening; inside, `Damaged` for what is not a file, `Usage` with a link.
 pub(crate) fn open_file(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(OFlags::NONBLOCK.bits() as i32)
-        .open(path)?;
+    let file = File::from(way::try_open(path, way::FILE)?);
     if !file.metadata()?.is_file() {
         return Err(Error::damaged(path, "it is not a file").into());
     }
@@ -85,9 +83,7 @@ fn open_own(folder: &Path) -> io::Result<File> {
 /// `Io`.
 pub(crate) fn write_synced(path: &Path, data: &[u8]) -> Result<()> {
     let folder = path.parent().filter(|folder| *folder != Path::new(""));
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    openat(CWD, folder.unwrap_or(Path::new(".")), flags, Mode::empty())
-        .map_err(io::Error::from)
+    way::try_open(folder.unwrap_or(Path::new(".")), way::FOLDER)
         .and_then(|folder| write_synced_in(folder, path.file_name().unwrap_or_default(), data))
         .map_err(Error::io("cannot write", path))
 }

@@ -11,6 +11,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat, readlinkat};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -32,19 +33,25 @@ pub(crate) fn open(path: &Path, flags: OFlags) -> Result<OwnedFd> {
         true => "cannot read the folder",
         false => "cannot read",
     };
-    let fail = |errno: Errno| Error::io(doing, path)(errno.into());
+    try_open(path, flags).map_err(Error::io(doing, path))
+}
+
+/// The same with the error of the operating system, where it is one.
+///
+/// # Errors
+/// Those of opening; `Usage`, inside, with a link.
+pub(crate) fn try_open(path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
     let flags = flags | OFlags::CLOEXEC;
     if !geteuid().is_root() {
-        return openat(CWD, path, flags, Mode::empty()).map_err(fail);
+        return Ok(openat(CWD, path, flags, Mode::empty())?);
     }
-    let way = Way::of(path)?.go().map_err(fail)?;
+    let way = Way::of(path)?.go()?;
     let opened = match way.names.as_slice() {
         [] => openat(&way.folder, ".", flags, Mode::empty()),
         [name] => openat(&way.folder, name, flags | OFlags::NOFOLLOW, Mode::empty()),
         _ => Err(Errno::NOENT),
-    };
-    let opened = opened.map_err(fail)?;
-    way.judge(fstat(&opened).map_err(fail)?.st_uid)?;
+    }?;
+    way.judge(fstat(&opened)?.st_uid)?;
     Ok(opened)
 }
 
@@ -58,7 +65,8 @@ pub(crate) fn real(path: &Path) -> Result<PathBuf> {
         return Ok(durable::real(path));
     }
     let fail = |errno: Errno| Error::io("cannot read", path)(errno.into());
-    let way = Way::of(path)?.go().map_err(fail)?;
+    let way = Way::of(path).map_err(Error::io("cannot read", path))?;
+    let way = way.go().map_err(fail)?;
     way.judge(fstat(&way.folder).map_err(fail)?.st_uid)?;
     Ok(way.path())
 }
@@ -100,12 +108,10 @@ enum Step {
 }
 
 impl Way {
-    fn of(path: &Path) -> Result<Self> {
-        let fail = Error::io("cannot read", path);
-        let absolute = std::path::absolute(path).map_err(fail)?;
-        let names = names(absolute.as_os_str());
+    fn of(path: &Path) -> io::Result<Self> {
+        let names = names(std::path::absolute(path)?.as_os_str());
         Ok(Self {
-            folder: top().map_err(|errno| Error::io("cannot read", path)(errno.into()))?,
+            folder: top()?,
             here: PathBuf::from("/"),
             own: names.len(),
             names,
