@@ -14,7 +14,7 @@ use crate::error::{self, Error, Result};
 use crate::owner::Owner;
 use crate::way;
 use jiff::Timestamp;
-use rustix::fs::{AtFlags, Dir, Mode, OFlags};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::fs::{fchmod, fstat, fsync, mkdirat, openat, renameat, statat, unlinkat};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
@@ -23,7 +23,6 @@ use std::fmt;
 use std::fs::{File, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -446,13 +445,15 @@ impl Lock {
                 Err(TryLockError::Error(error)) => return Err(fail(error)),
             }
             // Its last holder may have removed it between our opening and our locking.
-            let ours = file.metadata().map_err(fail)?;
+            let ours = fstat(&file).map_err(|errno| fail(errno.into()))?;
             let there = statat(&folder, LOCK, AtFlags::SYMLINK_NOFOLLOW);
-            if !there.is_ok_and(|there| (there.st_dev, there.st_ino) == (ours.dev(), ours.ino())) {
+            let is_ours = |there: Stat| (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino);
+            if !there.is_ok_and(is_ours) {
                 continue;
             }
             // It would be written to.
-            if !ours.is_file() || ours.nlink() > 1 {
+            let kind = FileType::from_raw_mode(ours.st_mode);
+            if kind != FileType::RegularFile || ours.st_nlink > 1 {
                 return Err(Error::Usage(format!(
                     "{} is another thing than the lock that was made there: remove it",
                     path.display()
