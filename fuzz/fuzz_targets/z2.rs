@@ -50,8 +50,9 @@ static STORY: LazyLock<Story> = LazyLock::new(|| {
     let password = Password::new(Secret::new(b"correct horse".to_vec())).unwrap();
     let path = room.here().join("file");
     let sealer = Sealer::new(&password).unwrap();
+    let file = std::fs::File::create_new(&path).unwrap();
     let mut writer =
-        StreamWriter::create(&path, Effort::Quick, Some(&sealer), &Context::NONE).unwrap();
+        StreamWriter::new(file, &path, Effort::Quick, Some(&sealer), &Context::NONE).unwrap();
     // Four blocks and a bit, each of which becomes a small chunk.
     let zeros = vec![7; 1 << 20];
     for block in 0..4_u8 {

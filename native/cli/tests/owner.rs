@@ -5,11 +5,12 @@
 mod common;
 
 use common::account::{as_nobody, to_nobody};
-use common::{Running, SOON, Site, ZBACKUP, is_root, sh, until, write};
+use common::store::Store;
+use common::{Running, SOON, Site, ZBACKUP, is_root, sh, tree, until, write};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const NOBODY: u32 = 65534;
 
@@ -241,4 +242,209 @@ fn root_follows_a_link_of_an_account_only_to_what_is_that_accounts() {
         let restored = disk.join("a.txt").metadata().unwrap();
         assert_eq!(restored.uid(), target, "{owner}");
     }
+}
+
+/// What only root may read, in a folder that only root may write to.
+fn roots() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    common::set_mode(folder.path(), 0o700);
+    let secret = folder.path().join("id_rsa");
+    write(&secret, "secret");
+    (folder, secret)
+}
+
+/// Puts a link of that owner in the place of something of the site.
+fn lead(site: &Site, name: &str, to: &Path, owner: u32) {
+    let path = site.path(name);
+    sh(
+        "mv -T \"$1\" \"$1.away\"; ln -s \"$2\" \"$1\"",
+        &[&path, to],
+    )
+    .good();
+    std::os::unix::fs::lchown(&path, Some(owner), Some(owner)).unwrap();
+}
+
+fn lead_back(site: &Site, name: &str) {
+    sh("rm \"$1\"; mv -T \"$1.away\" \"$1\"", &[&site.path(name)]).good();
+}
+
+#[test]
+fn root_gives_an_account_no_backup_of_what_it_may_not_read() {
+    let Some(site) = of_nobody() else {
+        return;
+    };
+    let (outside, secret) = roots();
+    fs::create_dir(site.backups()).unwrap();
+    to_nobody(&site);
+    for (name, to) in [
+        ("priv/zotonic_site.config", secret.as_path()),
+        ("media", outside.path()),
+        ("security", outside.path()),
+        ("backup", outside.path()),
+    ] {
+        lead(&site, name, to, NOBODY);
+        site.run("backup")
+            .expect(2, &[name, "symbolic link of another account", "chown -h"]);
+        assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 1, "{name}");
+        lead_back(&site, name);
+        assert_eq!(fs::read_dir(site.backups()).unwrap().count(), 0, "{name}");
+        // Root has put it there itself.
+        lead(&site, name, to, 0);
+        site.run("backup").good();
+        lead_back(&site, name);
+        sh(
+            "cd \"$1\"; rm -rf -- ../backup/* *.json *.gz",
+            &[outside.path()],
+        )
+        .good();
+        sh("rm -rf \"$1\"/*", &[&site.backups()]).good();
+    }
+    // Where the site is may be said by a link of root, and what it has on other disks by its own.
+    let [way, disk] = ["way", "disk"].map(|name| outside.path().join(name));
+    std::os::unix::fs::symlink(site.path(""), &way).unwrap();
+    write(&disk.join("photo.jpg"), "there");
+    sh("chown -R 65534:65534 \"$1\"", &[&disk]).good();
+    lead(&site, "media", &disk, NOBODY);
+    let mut command = site.command(ZBACKUP);
+    command.args(["backup", "--json", "--config"]);
+    let ran = common::run(command.arg(way.join("site.toml"))).good();
+    let name = ran.json()["backup"]["name"].as_str().unwrap().to_owned();
+    let names = common::tar_names(&site.part(&name, "files"));
+    assert_eq!(names, ["photo.jpg"]);
+}
+
+/// A list that is damaged is kept under another name, which is a copy.
+#[test]
+fn root_copies_and_sends_nothing_that_an_account_has_linked_into_its_backups() {
+    if !is_root() {
+        return;
+    }
+    let (_outside, secret) = roots();
+    let store = Store::new();
+    let site = store.site();
+    let name = site.backup();
+    to_nobody(&site);
+    lead(&site, "backup/backup.json", &secret, NOBODY);
+    let link = "symbolic link of another account";
+    for words in ["backup", "list", "verify", "push"] {
+        site.run(words).expect(2, &["backup.json", link]);
+    }
+    lead_back(&site, "backup/backup.json");
+    let before = tree(&site.backups()).into_keys().collect::<Vec<_>>();
+    // Of one without a hash nobody can tell.
+    site.edit_catalog(|list| {
+        let entry = list[&name].as_object_mut().unwrap();
+        entry.retain(|key, _| key != "files_hash" && key != "files_size");
+    });
+    to_nobody(&site);
+    let file = format!("{name}.tar.gz");
+    let media = format!("backup/{file}");
+    lead(&site, &media, &secret, NOBODY);
+    let ran = site.run("push");
+    assert!(ran.said().contains(link), "{ran:#?}");
+    assert!(!store.names().contains(&file), "{ran:#?}");
+    lead_back(&site, &media);
+    let after = tree(&site.backups()).into_keys().collect::<Vec<_>>();
+    assert_eq!(after, before);
+}
+
+#[test]
+fn root_does_not_write_into_a_file_that_has_the_name_of_the_lock() {
+    let Some(site) = of_nobody() else {
+        return;
+    };
+    let (_outside, secret) = roots();
+    site.backup();
+    let lock = site.backups().join(".zbackup.lock");
+    fs::hard_link(&secret, &lock).unwrap();
+    for words in ["backup", "verify", "list"] {
+        let ran = site.run(words);
+        assert_eq!(fs::read(&secret).unwrap(), b"secret", "{words}: {ran:#?}");
+        assert_eq!(secret.metadata().unwrap().uid(), 0, "{words}: {ran:#?}");
+    }
+    site.run("backup")
+        .expect(2, &[".zbackup.lock", "another thing", "remove it"]);
+    fs::remove_file(&lock).unwrap();
+    site.backup();
+    assert!(!lock.exists());
+}
+
+#[test]
+fn what_root_pulls_is_its_owners() {
+    if !is_root() {
+        return;
+    }
+    let store = Store::new();
+    let site = store.site();
+    site.backup();
+    site.run("push").good();
+    let other = store.elsewhere();
+    to_nobody(&other);
+    common::set_mode(&other.path(""), 0o755);
+    other.run("pull").good();
+    is_nobodys(&other, "a pull");
+    as_nobody(&other, "verify").good();
+    as_nobody(&other, "pull").good();
+}
+
+/// The account changes the way while root proves the backup, or loads the database.
+#[test]
+fn root_restores_nothing_to_where_a_link_leads_that_comes_later() {
+    let Some(mut site) = of_nobody() else {
+        return;
+    };
+    let (outside, _) = roots();
+    let server = common::postgres::Postgres::here();
+    let database = server.database();
+    database.sql("CREATE SCHEMA s");
+    let [psql, runs] = ["psql", "runs"].map(|name| site.path(name));
+    site.set_database(&format!("{}psql = {psql:?}\n", database.settings("s")));
+    // Also where the folder was made by root.
+    for owner in [NOBODY, 0] {
+        for run in [1, 2] {
+            let script = format!(
+                "#!/bin/sh\n\
+                 echo run >>'{runs}'\n\
+                 if [ $(wc -l <'{runs}') = {run} ]; then\n\
+                 mv -T '{media}' '{media}.away'; ln -s '{outside}' '{media}'; chown -h 65534 '{media}'\n\
+                 fi\n\
+                 exec psql \"$@\"\n",
+                runs = runs.display(),
+                media = site.path("media").display(),
+                outside = outside.path().display(),
+            );
+            common::write_script(&psql, &script);
+            to_nobody(&site);
+            std::os::unix::fs::chown(site.path("media"), Some(owner), None).unwrap();
+            let name = site.backup();
+            let _ = fs::remove_file(&runs);
+            let at = format!("{owner}, run {run}");
+            let ran = site.run(&format!("restore {name} --yes"));
+            assert!(site.path("media").is_symlink(), "{at}: {ran:#?}");
+            let found = tree(outside.path()).into_keys().collect::<Vec<_>>();
+            assert_eq!(found, [Path::new("id_rsa")], "{at}: {ran:#?}");
+            ran.expect(2, &["media", "symbolic link of another account"]);
+            lead_back(&site, "media");
+            let ran = site.run("list").good();
+            assert_eq!(ran.stderr.contains("completed"), run == 2, "{at}: {ran:#?}");
+        }
+    }
+}
+
+/// A folder that no setting names.
+#[test]
+fn root_restores_no_configuration_by_a_link_of_the_account() {
+    let Some(mut site) = of_nobody() else {
+        return;
+    };
+    let (outside, _) = roots();
+    let name = site.backup();
+    site.set("config_files", "[\"priv/zotonic_site.config\"]");
+    to_nobody(&site);
+    lead(&site, "priv/config.d", outside.path(), NOBODY);
+    site.run(&format!("restore {name} --yes --only config"))
+        .expect(2, &["priv/config.d", "symbolic link of another account"]);
+    assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 1);
+    lead_back(&site, "priv/config.d");
+    site.run(&format!("restore {name} --yes")).good();
 }

@@ -196,3 +196,25 @@ fn a_disk_in_the_place_of_a_file_is_known_before() {
     );
     assert_eq!(read(&site, "after"), "newer\n");
 }
+
+#[test]
+fn configuration_that_does_not_fit_is_not_unpacked() {
+    let site = Site::new();
+    write(&site.path("security/large"), common::noise(4 << 20, 3));
+    let script = "\"$1\" backup --config site.toml
+        mount -t tmpfs -o size=3m none security
+        name=$(\"$1\" list --json --config site.toml | grep -o '\"site-[^\"]*\"' | head -1 | tr -d '\"')
+        code=0; \"$1\" restore \"$name\" --yes --only security --config site.toml 2>said || code=$?
+        echo $code >code
+        ls -A security >left
+        mount -t tmpfs -o size=9m none security
+        \"$1\" restore \"$name\" --yes --only security --config site.toml";
+    if !mounting(&site, script) {
+        return;
+    }
+    let said = read(&site, "said");
+    assert_eq!(read(&site, "code"), "1\n", "{said}");
+    assert!(said.contains("too little room"), "{said}");
+    assert!(!said.contains("unpacking"), "{said}");
+    assert_eq!(read(&site, "left"), "");
+}

@@ -15,10 +15,12 @@ use crate::secret::Password;
 use crate::site::{Site, config_name};
 use crate::stream::{Effort, Sealer, StreamWriter};
 use crate::verify;
+use crate::way;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::Serialize;
 use std::collections::HashMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -255,8 +257,10 @@ impl Making<'_> {
         };
         self.monitor.begin(phase, total)?;
         let file = part.file_name(self.name, self.sealer.is_some());
-        let mut out = StreamWriter::create(
-            &self.folder.staged(&file)?,
+        let (staged, path) = self.folder.stage(&file)?;
+        let mut out = StreamWriter::new(
+            staged,
+            &path,
             effort,
             self.sealer.as_ref(),
             &part.context(self.name, self.timestamp),
@@ -355,12 +359,13 @@ fn needed(site: &Site, catalog: &Catalog, media_size: Option<u64>) -> u64 {
 /// long work begins.
 fn config_files(site: &Site) -> Result<Vec<(PathBuf, String)>> {
     if let Some(security) = &site.security_dir {
-        std::fs::read_dir(security).map_err(Error::io("cannot read the folder", security))?;
+        way::open(security, way::FOLDER)?;
     }
     let mut files = Vec::new();
     let mut seen: HashMap<String, &Path> = HashMap::new();
     for path in &site.config_files {
-        let metadata = path.metadata().map_err(Error::io("cannot read", path))?;
+        let metadata = File::from(way::open(path, way::FILE)?).metadata();
+        let metadata = metadata.map_err(Error::io("cannot read", path))?;
         let name = config_name(path).filter(|_| metadata.is_file());
         let name = name.ok_or_else(|| {
             Error::Usage(format!(

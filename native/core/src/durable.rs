@@ -2,7 +2,8 @@
 
 use crate::error::{Error, Result};
 use crate::owner::Owner;
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, unlinkat};
+use crate::way;
+use rustix::fs::{AtFlags, Mode, OFlags, openat, unlinkat};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -15,15 +16,12 @@ use std::path::{Path, PathBuf};
 pub(crate) const NO_LINK: i32 = OFlags::NOFOLLOW.bits() as i32;
 
 /// Opens a file to read it. What is not a regular file is refused and not waited for, as opening a FIFO
-/// would.
+/// would. Root follows no link to it that it should not: what is read may be copied, sent or shown.
 ///
 /// # Errors
-/// Those of opening; `Damaged`, inside, for what is not a file.
+/// Those of opening; inside, `Damaged` for what is not a file, `Usage` with a link.
 pub(crate) fn open_file(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(OFlags::NONBLOCK.bits() as i32)
-        .open(path)?;
+    let file = File::from(way::try_open(path, way::FILE)?);
     if !file.metadata()?.is_file() {
         return Err(Error::damaged(path, "it is not a file").into());
     }
@@ -85,9 +83,7 @@ fn open_own(folder: &Path) -> io::Result<File> {
 /// `Io`.
 pub(crate) fn write_synced(path: &Path, data: &[u8]) -> Result<()> {
     let folder = path.parent().filter(|folder| *folder != Path::new(""));
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    openat(CWD, folder.unwrap_or(Path::new(".")), flags, Mode::empty())
-        .map_err(io::Error::from)
+    way::try_open(folder.unwrap_or(Path::new(".")), way::FOLDER)
         .and_then(|folder| write_synced_in(folder, path.file_name().unwrap_or_default(), data))
         .map_err(Error::io("cannot write", path))
 }
@@ -98,15 +94,24 @@ pub(crate) fn write_synced(path: &Path, data: &[u8]) -> Result<()> {
 /// # Errors
 /// Those of the operating system.
 pub(crate) fn write_synced_in(folder: impl AsFd, name: &OsStr, data: &[u8]) -> io::Result<()> {
+    let mut file = make_private_in(folder, name)?;
+    file.write_all(data)?;
+    file.sync_all()
+}
+
+/// Makes a private file, for the owner of the folder, in the same way.
+///
+/// # Errors
+/// Those of the operating system.
+pub(crate) fn make_private_in(folder: impl AsFd, name: &OsStr) -> io::Result<File> {
     match unlinkat(&folder, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => {}
         Err(errno) => return Err(errno.into()),
     }
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-    let mut file = File::from(openat(&folder, name, flags, Mode::RUSR | Mode::WUSR)?);
+    let file = File::from(openat(&folder, name, flags, Mode::RUSR | Mode::WUSR)?);
     Owner::of(folder)?.give(&file)?;
-    file.write_all(data)?;
-    file.sync_all()
+    Ok(file)
 }
 
 /// Where a path leads, also one whose last folders are not there yet.

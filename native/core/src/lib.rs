@@ -29,3 +29,4 @@ pub mod site;
 pub mod stream;
 pub mod time;
 pub mod verify;
+mod way;

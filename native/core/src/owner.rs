@@ -1,6 +1,5 @@
 //! Whom things belong to that root makes: a site that root has backed up or restored is still the site's.
 
-use crate::error::{Error, Result};
 use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Uid};
 use rustix::fs::{chownat, fchown, fstat, openat};
 use rustix::io::Errno;
@@ -49,6 +48,12 @@ impl Owner {
     pub(crate) fn has(self, stat: &Stat) -> bool {
         let user = Uid::from_raw(stat.st_uid);
         user == geteuid() || self.0.is_some_and(|(owner, _)| owner == user)
+    }
+
+    /// Whether something is this owner's, as far as it matters.
+    pub(crate) fn owns(self, stat: &Stat) -> bool {
+        self.0
+            .is_none_or(|(owner, _)| owner == Uid::from_raw(stat.st_uid))
     }
 
     /// Whether we are root, and work for somebody. Who else may write to what we have made could have us do
@@ -106,52 +111,6 @@ impl Owner {
             done => done,
         }
     }
-}
-
-/// Looks whether root may follow the symbolic links on the way to `path`: each is root's own, or leads to what
-/// belongs to the account that made it. That account could not write anywhere else, and root would for it.
-///
-/// # Errors
-/// `Usage` with the link.
-pub(crate) fn check_links(path: &Path) -> Result<()> {
-    /// The operating system follows so many.
-    const MOST: usize = 40;
-    if !geteuid().is_root() {
-        return Ok(());
-    }
-    let path = std::path::absolute(path).map_err(Error::io("cannot read", path))?;
-    // What is not there is made, by root for the owner of what it is made in.
-    let there = path.ancestors().find_map(|above| above.metadata().ok());
-    let owner = there.map_or(0, |there| there.uid());
-    let mut ways = vec![path.clone()];
-    for _ in 0..MOST {
-        let Some(way) = ways.pop() else {
-            return Ok(());
-        };
-        let mut above: Vec<&Path> = way.ancestors().collect();
-        above.reverse();
-        for here in above {
-            let Ok(stat) = here.symlink_metadata() else {
-                break;
-            };
-            if !stat.is_symlink() {
-                continue;
-            }
-            if stat.uid() != 0 && stat.uid() != owner {
-                return Err(Error::Usage(format!(
-                    "{} is a symbolic link of another account than the folder that it leads to: root does not \
-                     follow it. Do this as the account of the site, or give the link to root (chown -h)",
-                    here.display()
-                )));
-            }
-            let to = here.read_link().map_err(Error::io("cannot read", here))?;
-            ways.push(here.parent().unwrap_or(here).join(to));
-        }
-    }
-    Err(Error::Usage(format!(
-        "{} leads through too many symbolic links",
-        path.display()
-    )))
 }
 
 fn is_empty(folder: impl AsFd) -> rustix::io::Result<bool> {

@@ -208,7 +208,8 @@ fn sealed(sealer: &Sealer, name: &str, timestamp: i64, text: &[u8]) -> Vec<u8> {
     let path = scratch.join("sealed");
     let name = BackupName::try_from(name.to_owned()).unwrap();
     let context = Part::Database.context(&name, timestamp);
-    let mut writer = StreamWriter::create(&path, Effort::Quick, Some(sealer), &context).unwrap();
+    let file = std::fs::File::create_new(&path).unwrap();
+    let mut writer = StreamWriter::new(file, &path, Effort::Quick, Some(sealer), &context).unwrap();
     writer.write_all(text).unwrap();
     writer.finish().unwrap();
     std::fs::read(path).unwrap()

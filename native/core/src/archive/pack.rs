@@ -9,6 +9,7 @@ use super::tree::{Node, length, unreadable, walk};
 use crate::error::{Error, Result};
 use crate::progress::Monitor;
 use crate::stream::StreamWriter;
+use crate::way;
 use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, openat, readlinkat};
 use std::fs::File;
 use std::io::{self, Write};
@@ -43,13 +44,14 @@ impl<'a> Packer<'a> {
     /// When the folder cannot be read or the stream not be written. What is in the folder and cannot
     /// be read does not stop the archive; it is reported by [`Packer::finish`].
     pub(crate) fn folder(&mut self, root: &Path, prefix: &[u8]) -> Result<()> {
+        let top = way::open(root, way::FOLDER)?;
         let mut name = prefix.to_vec();
         if !prefix.is_empty() {
-            let stat = rustix::fs::stat(root)
+            let stat = fstat(&top)
                 .map_err(|errno| Error::io("cannot read the folder", root)(errno.into()))?;
             self.header(EntryType::Directory, &stat, prefix, 0, b"")?;
         }
-        let unread = walk(root, &mut |node| {
+        let unread = walk(&top, root, &mut |node| {
             name.truncate(prefix.len());
             name.extend_from_slice(node.path);
             self.node(node, &name)
@@ -68,12 +70,12 @@ impl<'a> Packer<'a> {
     /// # Errors
     /// When it cannot be opened: this one was asked for by its name.
     pub(crate) fn file(&mut self, path: &Path, name: &[u8]) -> Result<()> {
-        let file = File::open(path).map_err(Error::io("cannot read", path))?;
+        let file = way::open(path, way::FILE)?;
         let stat = fstat(&file).map_err(|errno| Error::io("cannot read", path)(errno.into()))?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(Error::Usage(format!("{} is not a file", path.display())));
         }
-        self.contents(file, &stat, name)
+        self.contents(file.into(), &stat, name)
     }
 
     /// Ends the archive. What it does not have as it was is in the answer.

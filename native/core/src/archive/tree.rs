@@ -9,7 +9,8 @@ use super::entries::LONGEST_NAME;
 use super::staged::STAGED;
 use crate::error::{Error, Result};
 use crate::progress::Monitor;
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, openat, statat};
+use crate::way;
+use rustix::fs::{AtFlags, Dir, FileType, Stat, statat};
 use rustix::io::Errno;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -40,7 +41,9 @@ impl Node<'_> {
 /// cannot be read.
 pub(crate) fn measure(root: &Path, monitor: &Monitor) -> Result<u64> {
     let mut bytes = 0;
-    walk(root, &mut |node| add(&mut bytes, node, monitor))?;
+    walk(&way::open(root, way::FOLDER)?, root, &mut |node| {
+        add(&mut bytes, node, monitor)
+    })?;
     Ok(bytes)
 }
 
@@ -82,7 +85,7 @@ impl Frame {
     }
 }
 
-/// Calls `visit` for everything of a site below `root`: a folder before what is in it, names in the order of
+/// Calls `visit` for everything of a site in a folder that is open, and called `root` in messages: a folder before what is in it, names in the order of
 /// their bytes. What cannot be read is in the answer. A folder whose own path is longer than an archive can
 /// have it is not gone into.
 ///
@@ -93,21 +96,15 @@ impl Frame {
 /// # Errors
 /// `Io` when `root` cannot be read; what `visit` returns.
 pub(crate) fn walk(
+    top: &OwnedFd,
     root: &Path,
     visit: &mut dyn FnMut(&Node<'_>) -> Result<()>,
 ) -> Result<Vec<Skipped>> {
     let is_staged = |name: &CStr| name.to_bytes().starts_with(STAGED.as_bytes());
-    walk_but(&is_staged, &open_root(root)?, root, visit)
+    walk_but(&is_staged, top, root, visit)
 }
 
-/// The root itself may be a symbolic link: that is how it was configured.
-fn open_root(root: &Path) -> Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    openat(CWD, root, flags, Mode::empty())
-        .map_err(|errno| Error::io("cannot read the folder", root)(errno.into()))
-}
-
-/// The same for all that is in a folder that is open, and called `root` in messages.
+/// The same for all that is in it.
 pub(crate) fn walk_in(
     top: &OwnedFd,
     root: &Path,

@@ -4,7 +4,7 @@ use super::FILE_NAME;
 use crate::archive::{empty, open_folder};
 use crate::durable::write_synced_in;
 use crate::error::{Error, Result};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, fsync, openat, renameat, unlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, fsync, openat, renameat, unlinkat};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -31,18 +31,15 @@ pub(super) struct Commit {
 /// whatever comes to be at their paths meanwhile, these are the ones.
 pub(super) struct Folders<'a> {
     path: &'a Path,
-    top: OwnedFd,
+    top: &'a OwnedFd,
     staging: OwnedFd,
 }
 
 impl<'a> Folders<'a> {
-    /// Opens both; `None` where nothing is staged. A link in the place of the staging folder leads nowhere.
-    pub(super) fn open(path: &'a Path) -> Result<Option<Self>> {
+    /// Of a folder that is open at `path`; `None` where nothing is staged. A link in the place of the staging folder leads nowhere.
+    pub(super) fn open(path: &'a Path, top: &'a OwnedFd) -> Result<Option<Self>> {
         let fail = |errno: Errno| Error::io("cannot open the folder", path)(errno.into());
-        // Itself it may be a link: that is how it was configured.
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let top = openat(CWD, path, flags, Mode::empty()).map_err(fail)?;
-        match open_folder(&top, STAGING.as_bytes()) {
+        match open_folder(top, STAGING.as_bytes()) {
             Ok(staging) => Ok(Some(Self { path, top, staging })),
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
             Err(errno) => Err(fail(errno)),
@@ -60,7 +57,7 @@ impl<'a> Folders<'a> {
             ))?;
         }
         self.sync(&self.staging)?;
-        self.sync(&self.top)
+        self.sync(self.top)
     }
 
     /// Decides on what was written.
@@ -106,18 +103,18 @@ impl<'a> Folders<'a> {
     pub(super) fn apply(&self, commit: &Commit) -> Result<()> {
         for name in &commit.rename {
             let name = plain(name)?;
-            match renameat(&self.staging, name, &self.top, name) {
+            match renameat(&self.staging, name, self.top, name) {
                 Ok(()) | Err(Errno::NOENT) => {} // done before
                 Err(errno) => return Err(self.failed("cannot rename", name)(errno)),
             }
         }
-        self.sync(&self.top)?;
+        self.sync(self.top)?;
         for name in &commit.remove {
             let name = plain(name)?;
-            self.remove(&self.top, name)
+            self.remove(self.top, name)
                 .map_err(|errno| Error::io("cannot remove", &self.path.join(name))(errno.into()))?;
         }
-        self.sync(&self.top)?;
+        self.sync(self.top)?;
         self.clear()
     }
 
@@ -127,7 +124,7 @@ impl<'a> Folders<'a> {
             .map_err(self.failed("cannot remove", COMMIT))?;
         self.sync(&self.staging)?;
         empty(&self.staging)
-            .and_then(|()| unlinkat(&self.top, STAGING, AtFlags::REMOVEDIR))
+            .and_then(|()| unlinkat(self.top, STAGING, AtFlags::REMOVEDIR))
             .map_err(|errno| Error::io("cannot remove", &self.path.join(STAGING))(errno.into()))
     }
 

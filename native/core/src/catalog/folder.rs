@@ -8,16 +8,21 @@
 
 use super::commit::{COMMIT, Commit, Folders, STAGING};
 use super::{BackupName, Catalog, Entry, FILE_NAME, LONGEST, PartName, retention};
-use crate::durable::{NO_LINK, make_folders, open_file, sync_folder, write_synced};
+use crate::archive::open_folder;
+use crate::durable::{make_folders, make_private_in, open_file, sync_folder, write_synced};
 use crate::error::{self, Error, Result};
 use crate::owner::Owner;
+use crate::way;
 use jiff::Timestamp;
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
+use rustix::fs::{fchmod, fstat, fsync, mkdirat, openat, renameat, statat, unlinkat};
+use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 use std::cell::Cell;
 use std::fmt;
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::fs::{File, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -35,7 +40,7 @@ pub struct BackupFolder {
     path: PathBuf,
     /// Whether what is staged is to be left to the next process: it was decided, or may have been.
     is_decided: Cell<bool>,
-    _lock: Lock,
+    lock: Lock,
 }
 
 /// What a process has a backup folder for. In words the start of a sentence that the folder goes on.
@@ -87,21 +92,22 @@ impl BackupFolder {
     /// # Errors
     /// Those of `open`.
     pub fn open_for(path: &Path, work: Work) -> Result<Self> {
+        way::check(path)?;
         private_folder(path)?;
-        let lock = Lock::take(path, work)?;
+        let lock = Lock::take(way::open(path, way::FOLDER)?, path, work)?;
         // Somebody else's folder cannot be closed.
-        let _ = close_to_others(path);
+        let _ = close_to_others(&lock.folder);
         let folder = Self {
             path: path.to_owned(),
             is_decided: Cell::new(true),
-            _lock: lock,
+            lock,
         };
         folder.recover()?;
         folder.is_decided.set(false);
         Ok(folder)
     }
 
-    /// Where to stage a file of a new backup. The staging folder is made for the first.
+    /// Where a file of a new backup is staged. The staging folder is made for the first.
     ///
     /// # Errors
     /// `Io`.
@@ -109,17 +115,44 @@ impl BackupFolder {
         Ok(self.staging()?.join(file.as_str()))
     }
 
+    /// Makes that file, empty and private, in the place of one that has its name.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub(crate) fn stage(&self, file: &PartName) -> Result<(File, PathBuf)> {
+        let path = self.path.join(STAGING).join(file.as_str());
+        let made = make_private_in(self.open_staging()?, file.as_str().as_ref());
+        Ok((made.map_err(Error::io("cannot create", &path))?, path))
+    }
+
     /// The folder of what is staged. It is made when it is not there.
     ///
     /// # Errors
     /// `Io`.
     pub(crate) fn staging(&self) -> Result<PathBuf> {
-        let staging = self.path.join(STAGING);
-        let there = staging.symlink_metadata();
-        if there.is_ok_and(|there| !there.is_dir()) {
-            return Err(self.no_staging());
+        self.open_staging()?;
+        Ok(self.path.join(STAGING))
+    }
+
+    fn open_staging(&self) -> Result<OwnedFd> {
+        let path = self.path.join(STAGING);
+        let fail = |errno: Errno| Error::io("cannot create the folder", &path)(errno.into());
+        let top = &self.lock.folder;
+        let is_made = match mkdirat(top, STAGING, Mode::RWXU) {
+            Err(Errno::EXIST) => false,
+            made => made.map(|()| true).map_err(fail)?,
+        };
+        let staging = match open_folder(top, STAGING.as_bytes()) {
+            Err(Errno::NOTDIR | Errno::LOOP) => return Err(self.no_staging()),
+            opened => opened.map_err(fail)?,
+        };
+        if is_made {
+            let owner = Owner::of(top).map_err(fail)?;
+            owner
+                .give(&staging)
+                .and_then(|()| fsync(top))
+                .map_err(fail)?;
         }
-        private_folder(&staging)?;
         Ok(staging)
     }
 
@@ -241,15 +274,17 @@ impl BackupFolder {
 
     /// Renames a file that no list knows, where it is there. Its new name.
     fn set_aside(&self, file: &str) -> Result<Option<String>> {
-        let from = self.path.join(file);
-        if from.symlink_metadata().is_err() {
+        let top = &self.lock.folder;
+        let is_there = |name: &str| statat(top, name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
+        if !is_there(file) {
             return Ok(None);
         }
         for number in 1_u32.. {
             let name = format!("{file}.unlisted-{number}");
-            let to = self.path.join(&name);
-            if to.symlink_metadata().is_err() {
-                std::fs::rename(&from, &to).map_err(Error::io("cannot rename", &from))?;
+            if !is_there(&name) {
+                renameat(top, file, top, &name).map_err(|errno| {
+                    Error::io("cannot rename", &self.path.join(file))(errno.into())
+                })?;
                 return Ok(Some(name));
             }
         }
@@ -297,7 +332,8 @@ impl BackupFolder {
         remove: Vec<String>,
     ) -> Result<()> {
         self.staging()?;
-        let folders = Folders::open(&self.path)?.ok_or_else(|| self.no_staging())?;
+        let folders =
+            Folders::open(&self.path, &self.lock.folder)?.ok_or_else(|| self.no_staging())?;
         rename.push(FILE_NAME.to_owned());
         let list = serde_json::to_vec(catalog)
             .map_err(|error| Error::Internal(format!("the catalog: {error}")))?;
@@ -312,7 +348,7 @@ impl BackupFolder {
 
     /// Finishes what was decided and removes what was not.
     fn recover(&self) -> Result<()> {
-        let Some(folders) = Folders::open(&self.path)? else {
+        let Some(folders) = Folders::open(&self.path, &self.lock.folder)? else {
             return Ok(());
         };
         match folders.read()? {
@@ -323,7 +359,7 @@ impl BackupFolder {
 
     /// Removes what is staged.
     fn clear(&self) -> Result<()> {
-        Folders::open(&self.path)?.map_or(Ok(()), |folders| folders.clear())
+        Folders::open(&self.path, &self.lock.folder)?.map_or(Ok(()), |folders| folders.clear())
     }
 }
 
@@ -371,12 +407,11 @@ fn private_folder(path: &Path) -> Result<()> {
 
 /// Closes a backup folder to others, as Zotonic made it before. Not one that holds other things too, as
 /// `/var/backups` does: that is for others to decide, and the files of backups are private all the same.
-fn close_to_others(path: &Path) -> std::io::Result<()> {
-    let mode = path.metadata()?.permissions().mode();
-    for entry in path.read_dir()? {
-        let name = entry?.file_name();
-        let name = name.to_string_lossy();
-        let is_ours = [LOCK, STAGING, ".pgpass"].contains(&&*name)
+fn close_to_others(folder: &OwnedFd) -> rustix::io::Result<()> {
+    for entry in Dir::read_from(folder)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy();
+        let is_ours = [".", "..", LOCK, STAGING, ".pgpass"].contains(&&*name)
             || name.starts_with(RESTORE)
             || name.starts_with(FILE_NAME)
             || name.contains(".gz.unlisted-")
@@ -386,8 +421,9 @@ fn close_to_others(path: &Path) -> std::io::Result<()> {
             return Ok(());
         }
     }
+    let mode = fstat(folder)?.st_mode;
     if mode & 0o077 != 0 && mode & 0o1000 == 0 {
-        std::fs::set_permissions(path, PermissionsExt::from_mode(mode & 0o700))?;
+        fchmod(folder, Mode::from_raw_mode(mode & 0o700))?;
     }
     Ok(())
 }
@@ -395,24 +431,20 @@ fn close_to_others(path: &Path) -> std::io::Result<()> {
 /// A lock on a folder, held by the open file: the kernel drops it when the process is gone.
 #[derive(Debug)]
 struct Lock {
-    path: PathBuf,
+    /// Whatever else comes to be at its path, this is the one.
+    folder: OwnedFd,
     _file: File,
 }
 
 impl Lock {
-    fn take(folder: &Path, work: Work) -> Result<Self> {
-        let path = folder.join(LOCK);
+    /// Locks a folder that is open, and called `path` in messages.
+    fn take(folder: OwnedFd, path: &Path, work: Work) -> Result<Self> {
+        let path = path.join(LOCK);
         let fail = |error| Error::io("cannot lock", &path)(error);
         loop {
-            let mut file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .mode(0o600)
-                .custom_flags(NO_LINK)
-                .open(&path)
-                .map_err(fail)?;
+            let Some(mut file) = open_lock(&folder).map_err(fail)? else {
+                continue;
+            };
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
@@ -423,7 +455,7 @@ impl Lock {
                     let word = lines.next();
                     let work = Work::ALL.into_iter().find(|work| word == Some(work.word()));
                     return Err(Error::InProgress {
-                        dir: folder.to_owned(),
+                        dir: path.parent().unwrap_or(&path).to_owned(),
                         work: work.unwrap_or(Work::Other),
                         holder: if pid.is_empty() {
                             "another process".into()
@@ -435,19 +467,29 @@ impl Lock {
                 Err(TryLockError::Error(error)) => return Err(fail(error)),
             }
             // Its last holder may have removed it between our opening and our locking.
-            let ours = file.metadata().map_err(fail)?;
-            let there = path.metadata();
-            if !there.is_ok_and(|there| there.ino() == ours.ino() && there.dev() == ours.dev()) {
+            let ours = fstat(&file).map_err(|errno| fail(errno.into()))?;
+            let there = statat(&folder, LOCK, AtFlags::SYMLINK_NOFOLLOW);
+            let is_ours = |there: Stat| (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino);
+            if !there.is_ok_and(is_ours) {
                 continue;
+            }
+            // It would be written to.
+            let kind = FileType::from_raw_mode(ours.st_mode);
+            if kind != FileType::RegularFile || ours.st_nlink > 1 {
+                return Err(Error::Usage(format!(
+                    "{} is another thing than the lock that was made there: remove it",
+                    path.display()
+                )));
             }
             // In one piece: somebody may be reading.
             let text = format!("{}\n{}\n", std::process::id(), work.word());
-            Owner::at(folder)
-                .and_then(|owner| Ok(owner.give(&file)?))
-                .and_then(|()| file.set_len(0))
+            file.set_len(0)
                 .and_then(|()| file.write_all(text.as_bytes()))
                 .map_err(fail)?;
-            return Ok(Self { path, _file: file });
+            return Ok(Self {
+                folder,
+                _file: file,
+            });
         }
     }
 }
@@ -455,6 +497,24 @@ impl Lock {
 impl Drop for Lock {
     fn drop(&mut self) {
         // While it is still locked: whoever opens it now sees that it is gone, and makes a new one.
-        let _ = std::fs::remove_file(&self.path);
+        let _ = unlinkat(&self.folder, LOCK, AtFlags::empty());
+    }
+}
+
+/// Makes the file of a lock for the owner of its folder, or opens the one that is there; `None` when that has
+/// just gone.
+fn open_lock(folder: &OwnedFd) -> io::Result<Option<File>> {
+    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let new = flags | OFlags::CREATE | OFlags::EXCL;
+    match openat(folder, LOCK, new, Mode::RUSR | Mode::WUSR) {
+        Ok(made) => {
+            Owner::of(folder)?.give(&made)?;
+            Ok(Some(made.into()))
+        }
+        Err(Errno::EXIST) => match openat(folder, LOCK, flags, Mode::empty()) {
+            Err(Errno::NOENT) => Ok(None),
+            opened => Ok(Some(opened?.into())),
+        },
+        Err(errno) => Err(errno.into()),
     }
 }

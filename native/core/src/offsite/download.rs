@@ -8,11 +8,9 @@ use crate::priority;
 use crate::progress::Monitor;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
-use rustix::fs::OFlags;
 use sha2::{Digest, Sha256};
-use std::fs::OpenOptions;
+use std::fs::File;
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
@@ -20,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 /// How many ranges are on their way at the same time.
 const AT_ONCE: usize = 4;
 
-/// Downloads a file of the store that looked so. Its hash is the answer; `None` when it was replaced
+/// Downloads a file of the store that looked so into a new one. Its hash is the answer; `None` when it was replaced
 /// meanwhile.
 ///
 /// # Errors
@@ -29,10 +27,10 @@ pub(super) async fn receive(
     store: &Store,
     name: &str,
     head: &Head,
-    to: &Path,
+    (file, to): (File, &Path),
     monitor: &Monitor,
 ) -> Result<Option<Sha256Hash>> {
-    let (send, written) = write(to)?;
+    let (send, written) = write(file, to)?;
     let mut ranges = std::pin::pin!(ranges(store, name, head.e_tag.as_ref(), head.size));
     while let Some(range) = ranges.next().await {
         let bytes = match range {
@@ -117,15 +115,10 @@ async fn range(
 
 /// Writes and hashes what is sent to it, on a thread of its own.
 #[allow(clippy::type_complexity)]
-fn write(to: &Path) -> Result<(mpsc::Sender<Bytes>, oneshot::Receiver<Result<Sha256Hash>>)> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .custom_flags(OFlags::NOFOLLOW.bits() as i32)
-        .open(to)
-        .map_err(Error::io("cannot write", to))?;
+fn write(
+    mut file: File,
+    to: &Path,
+) -> Result<(mpsc::Sender<Bytes>, oneshot::Receiver<Result<Sha256Hash>>)> {
     let (send, mut receive) = mpsc::channel::<Bytes>(1);
     let (tell, told) = oneshot::channel();
     let to = to.to_owned();

@@ -477,16 +477,17 @@ impl<'a> Pull<'a> {
             }
         }
         for (part, stored, head) in needed {
-            let to = self.folder.staged(&stored.file)?;
-            let name = stored.file.as_str();
             came.staged.push(stored.file.clone());
-            let hash = self.source.receive(name, &head, &to, self.monitor).await;
+            let came_as = self
+                .source
+                .receive(&stored.file, &head, self.folder, self.monitor);
+            let hash = came_as.await;
             let Some(hash) = hash.map_err(of_one)? else {
                 let reason = "is being replaced in the store; try again later";
                 return Err(other(entry, stored, ErrorKind::Damaged, reason));
             };
-            let staging = to.parent().unwrap_or(self.path);
-            let note = self.prove(entry, part, stored, staging, hash)?;
+            let staging = self.folder.staging()?;
+            let note = self.prove(entry, part, stored, &staging, hash)?;
             came.notes.extend(note);
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 use super::relay;
 use super::store::{Head, List, Store};
+use crate::catalog::{BackupFolder, PartName};
 use crate::error::Result;
 use crate::hash::Sha256Hash;
 use crate::progress::Monitor;
@@ -46,14 +47,21 @@ impl Source<'_> {
     /// Stages a file that looked so. Its hash is the answer; `None` when it was replaced meanwhile.
     pub(super) async fn receive(
         &self,
-        name: &str,
+        file: &PartName,
         head: &Head,
-        to: &Path,
+        folder: &BackupFolder,
         monitor: &Monitor,
     ) -> Result<Option<Sha256Hash>> {
         match self {
-            Self::Store(store) => super::download::receive(store, name, head, to, monitor).await,
-            Self::Relay(relay) => relay::receive(relay, name, to, monitor).map(Some),
+            Self::Store(store) => {
+                let (staged, path) = folder.stage(file)?;
+                let to = (staged, path.as_path());
+                super::download::receive(store, file.as_str(), head, to, monitor).await
+            }
+            Self::Relay(relay) => {
+                let to = folder.staged(file)?;
+                relay::receive(relay, file.as_str(), &to, monitor).map(Some)
+            }
         }
     }
 }

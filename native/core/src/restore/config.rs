@@ -1,6 +1,5 @@
 //! Where the files of a configuration archive belong.
 
-use crate::durable::real;
 use crate::error::{Error, Result, shown};
 use crate::site::{Site, config_name};
 use std::collections::BTreeMap;
@@ -30,7 +29,11 @@ pub(super) struct Places {
 }
 
 impl Places {
-    pub(super) fn of(site: &Site) -> Self {
+    /// `real` says where a path leads.
+    pub(super) fn of<E>(
+        site: &Site,
+        real: impl Fn(&Path) -> std::result::Result<PathBuf, E>,
+    ) -> std::result::Result<Self, E> {
         let mut known = BTreeMap::new();
         let mut private = None;
         let mut config_d = None;
@@ -39,7 +42,7 @@ impl Places {
                 continue;
             };
             // The file itself is replaced, not a link to it.
-            let path = real(path);
+            let path = real(path)?;
             let folder = path.parent().map(Path::to_owned);
             match name.strip_prefix("config.d/") {
                 Some(below) if !below.contains('/') => config_d = config_d.or(folder),
@@ -50,12 +53,12 @@ impl Places {
         }
         let config_d = config_d.or_else(|| Some(private.as_ref()?.join("config.d")));
         let private = private.or_else(|| Some(config_d.as_ref()?.parent()?.to_owned()));
-        Self {
+        Ok(Self {
             known,
             private,
             config_d,
-            security: site.security_dir.as_deref().map(real),
-        }
+            security: site.security_dir.as_deref().map(real).transpose()?,
+        })
     }
 
     /// The folders that anything may be restored to.
@@ -146,9 +149,13 @@ mod tests {
         .unwrap()
     }
 
+    fn places(site: &Site) -> Places {
+        Places::of(site, |path| Ok::<_, ()>(path.to_owned())).unwrap()
+    }
+
     fn placed(site: &Site, entry: &str) -> Option<(String, String)> {
         let half = split(entry.as_bytes())?.0;
-        let (folder, below) = Places::of(site).place(entry.as_bytes(), half).unwrap()?;
+        let (folder, below) = places(site).place(entry.as_bytes(), half).unwrap()?;
         Some((
             folder.to_str().unwrap().into(),
             String::from_utf8(below).unwrap(),
@@ -210,11 +217,11 @@ mod tests {
 
     #[test]
     fn without_a_place_the_setting_is_named() {
-        let error = Places::of(&site("[]"))
+        let error = places(&site("[]"))
             .place(b"config-s/config/priv/zotonic_site.config", Half::Config)
             .unwrap_err();
         assert!(error.to_string().contains("config_files"), "{error}");
-        let error = Places::of(&site("[]"))
+        let error = places(&site("[]"))
             .place(
                 b"config-s/config/priv/zotonic_site.\n\x1b[2J\xc3\xa9.config",
                 Half::Config,

@@ -23,7 +23,7 @@ pub use settle::{Settled, settle};
 use crate::archive::{Skipped, check_made, open_folder, remove, unpack};
 use crate::catalog::{BackupFolder, Entry, Part, StoredPart, Work};
 use crate::database::{self, Fate, Loaded, Purpose, TableRows};
-use crate::durable::{make_folders, real};
+use crate::durable::make_folders;
 use crate::error::{Error, Result};
 use crate::owner::Owner;
 use crate::part_reader::PartReader;
@@ -33,6 +33,7 @@ use crate::secret::Password;
 use crate::site::{Database, Site};
 use crate::stream::Encryption;
 use crate::verify::{self, Proof};
+use crate::way;
 use config::{Half, Places};
 use journal::{Journal, State};
 use serde::Serialize;
@@ -189,7 +190,7 @@ impl Restoring<'_> {
             && let Some((part, proof)) = proof(Part::Files)
             && let Some(media) = &self.site.media_dir
         {
-            let target = real(media);
+            let target = way::real(media)?;
             room::check(&target, proof.contents.bytes)?;
             self.monitor
                 .begin(Phase::Unpack, Some(self.length(*part)))?;
@@ -200,7 +201,9 @@ impl Restoring<'_> {
                 bytes,
             });
         }
-        self.configuration(pieces)?;
+        if let Some((_, proof)) = proof(Part::Config) {
+            self.configuration(pieces, proof.contents.bytes)?;
+        }
         for placement in &self.journal.borrow().placements {
             place::check(&placement.staged, &placement.target, self.monitor)?;
         }
@@ -313,6 +316,7 @@ impl Restoring<'_> {
         place: impl Fn(&[u8]) -> Result<Option<Vec<u8>>>,
     ) -> Result<(u64, u64)> {
         let folder = &self.site.backup_dir;
+        way::check(target)?;
         let made = target
             .parent()
             .map_or(Ok(Vec::new()), |parent| make_folders(parent, 0o755))?;
@@ -352,9 +356,13 @@ impl Restoring<'_> {
         Ok((unpacked.entries, unpacked.bytes))
     }
 
-    /// Stages configuration and security files, each folder that they belong to by itself.
-    fn configuration(&mut self, pieces: &[Piece]) -> Result<()> {
-        let places = Places::of(self.site);
+    /// Stages configuration and security files, each folder that they belong to by itself. There are `bytes`
+    /// of them.
+    fn configuration(&mut self, pieces: &[Piece], bytes: u64) -> Result<()> {
+        let places = Places::of(self.site, way::real)?;
+        for folder in places.folders() {
+            room::check(&folder, bytes)?;
+        }
         for (piece, half) in [
             (Piece::Config, Half::Config),
             (Piece::Security, Half::Security),

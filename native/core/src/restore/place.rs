@@ -21,9 +21,10 @@ use crate::durable;
 use crate::error::{Error, Result};
 use crate::owner::Owner;
 use crate::progress::{Monitor, Phase};
+use crate::way;
 use folders::Folders;
-use rustix::fs::{AtFlags, CWD, Dev, FileType, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT};
-use rustix::fs::{fchmod, fstat, futimens, openat, readlinkat, renameat, statat, unlinkat};
+use rustix::fs::{AtFlags, Dev, FileType, Mode, Timespec, Timestamps, UTIME_OMIT};
+use rustix::fs::{fchmod, fstat, futimens, readlinkat, renameat, statat, unlinkat};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -55,9 +56,10 @@ pub(crate) fn move_in(staged: &Path, target: &Path, monitor: &Monitor) -> Result
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         found => found.map_err(Error::io("cannot read", staged))?,
     };
+    way::check(target)?;
     durable::make_folders(target, 0o700)?;
     let cannot_open = |errno: Errno| Error::io("cannot open the folder", target)(errno.into());
-    let top = open_target(target).map_err(cannot_open)?;
+    let top = way::open(target, way::FOLDER)?;
     // Where a path leads may have been changed; but nobody has made files for another owner's folder.
     let owner = Owner::of(&top).map_err(cannot_open)?;
     let Some(staged) = Staged::open(staged, owner)? else {
@@ -115,12 +117,6 @@ pub(crate) fn move_in(staged: &Path, target: &Path, monitor: &Monitor) -> Result
     placing.finish_folders(monitor)?;
     placing.sync().map_err(cannot_open)?;
     Ok(placing.folders.report.finish())
-}
-
-/// Opens the folder that things are moved to, which may be reached by a link.
-fn open_target(target: &Path) -> rustix::io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    openat(CWD, target, flags, Mode::empty())
 }
 
 fn failed_staged(staged: &Staged) -> impl FnOnce(Errno) -> Error + use<'_> {

@@ -4,12 +4,13 @@ use super::config::Places;
 use crate::catalog::{Catalog, Entry, Part};
 use crate::durable::real;
 use crate::error::{Error, Result};
-use crate::owner::check_links;
 use crate::site::Site;
 use crate::time::local;
 use crate::verify;
+use crate::way;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 
 /// What can be restored by itself.
@@ -198,6 +199,7 @@ fn pieces(site: &Site, entry: &Entry, only: &[Piece]) -> Result<Vec<Piece>> {
     if pieces.contains(&Piece::Files) && site.media_dir.is_none() {
         return lacks("media files", "media_dir");
     }
+    // Said before the long work; it holds for what is opened then.
     for piece in &pieces {
         let ways: Vec<&PathBuf> = match piece {
             Piece::Files => site.media_dir.iter().collect(),
@@ -205,7 +207,7 @@ fn pieces(site: &Site, entry: &Entry, only: &[Piece]) -> Result<Vec<Piece>> {
             Piece::Config => site.config_files.iter().collect(),
             Piece::Database => Vec::new(),
         };
-        ways.into_iter().try_for_each(|way| check_links(way))?;
+        ways.into_iter().try_for_each(|way| way::check(way))?;
     }
     // Files of an archive must not become the list of backups.
     let backups = real(&site.backup_dir);
@@ -224,7 +226,8 @@ fn pieces(site: &Site, entry: &Entry, only: &[Piece]) -> Result<Vec<Piece>> {
 
 /// The folders that a restore writes to.
 pub(super) fn targets(site: &Site) -> Vec<PathBuf> {
-    let mut targets = Places::of(site).folders();
+    let Ok(places) = Places::of(site, |path| Ok::<_, Infallible>(real(path)));
+    let mut targets = places.folders();
     targets.extend(site.media_dir.as_deref().map(real));
     targets
 }

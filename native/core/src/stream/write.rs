@@ -7,12 +7,10 @@ use super::pool::{self, Results, Spare, Submit};
 use super::z2::{self, ChunkKey, Context, FileSeal, Sealer};
 use crate::error::{Error, Result};
 use crate::hash::Sha256Hash;
-use crate::owner::Owner;
 use crate::priority;
 use sha2::{Digest, Sha256};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::thread::JoinHandle;
 
@@ -52,18 +50,17 @@ struct Piece {
 }
 
 impl StreamWriter {
-    /// Begins the file at `path`, which must not exist, as gzip, and sealed where there is a sealer.
-    /// Only its owner can read it.
+    /// Begins in `file`, which is at `path` and empty, with gzip, and sealed where there is a sealer.
     ///
     /// # Errors
-    /// When the file cannot be made.
-    pub fn create(
+    /// When there is no descriptor or no thread left.
+    pub fn new(
+        file: File,
         path: &Path,
         effort: Effort,
         sealer: Option<&Sealer>,
         context: &Context,
     ) -> Result<Self> {
-        let file = create_private(path)?;
         Self::start(file, path, Some(effort), sealer, context)
     }
 
@@ -197,20 +194,6 @@ impl Drop for StreamWriter {
     fn drop(&mut self) {
         let _ = self.close();
     }
-}
-
-/// Makes a file that only its owner can read or write.
-pub(super) fn create_private(path: &Path) -> Result<File> {
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .and_then(|file| {
-            Owner::above(path)?.give(&file)?;
-            Ok(file)
-        })
-        .map_err(Error::io("cannot create", path))
 }
 
 fn worker(

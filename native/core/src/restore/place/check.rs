@@ -1,12 +1,13 @@
 //! Whether what is staged can be moved to its place: asked before anything is decided.
 
-use super::open_target;
 use crate::archive::{Below, Staged, length, open_folder, split, walk_in};
 use crate::error::{Error, Result, shown};
 use crate::owner::Owner;
 use crate::progress::Monitor;
 use crate::room;
-use rustix::fs::{Access, AtFlags, FileType, accessat, fstat, statat};
+use crate::way;
+use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags};
+use rustix::fs::{accessat, fstat, openat, statat};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 use std::collections::BTreeMap;
@@ -56,7 +57,7 @@ pub(in crate::restore) fn check(staged: &Path, target: &Path, monitor: &Monitor)
         Err(_) => return Ok(()),
     }
     let cannot_open = |errno: Errno| Error::io("cannot open the folder", target)(errno.into());
-    let top = open_target(target).map_err(cannot_open)?;
+    let top = way::open(target, way::FOLDER)?;
     let owner = Owner::of(&top).map_err(cannot_open)?;
     let Some(staged) = Staged::open(staged, owner)? else {
         return Ok(());
@@ -219,5 +220,6 @@ fn mount_of(folder: impl AsFd) -> rustix::io::Result<Mount> {
 
 /// The same of the folder at a path.
 pub(in crate::restore) fn mount(path: &Path) -> Option<Mount> {
-    mount_of(open_target(path).ok()?).ok()
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    mount_of(openat(CWD, path, flags, Mode::empty()).ok()?).ok()
 }

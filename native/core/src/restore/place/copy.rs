@@ -59,6 +59,10 @@ fn file(from: impl AsFd, name: &[u8], to: &OwnedFd, unfinished: &[u8], owner: Ow
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let source = openat(from, name, flags, Mode::empty())?;
     let stat = fstat(&source)?;
+    // What was unpacked was given to its owner; this is a name that the owner gave to somebody else's file.
+    if stat.st_nlink > 1 && !owner.owns(&stat) {
+        return Err(Errno::PERM);
+    }
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let copy = openat(to, unfinished, flags, Mode::RUSR | Mode::WUSR)?;
     owner.give(&copy)?;
@@ -101,5 +105,55 @@ fn times(stat: &Stat) -> Timestamps {
     Timestamps {
         last_access: modified,
         last_modification: modified,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use std::fs;
+
+    /// Where the kernel lets accounts make hard links to files of others.
+    #[test]
+    fn root_gives_nobody_a_copy_of_its_own_file() {
+        if !rustix::process::geteuid().is_root() {
+            return; // nobody else can read what is not theirs
+        }
+        let scratch = tempfile::tempdir().unwrap();
+        let [from, to] = ["from", "to"].map(|name| scratch.path().join(name));
+        for folder in [&from, &to] {
+            fs::create_dir(folder).unwrap();
+            std::os::unix::fs::chown(folder, Some(65534), None).unwrap();
+        }
+        let secret = scratch.path().join("secret");
+        fs::write(&secret, "secret").unwrap();
+        fs::hard_link(&secret, from.join("linked")).unwrap();
+        for name in ["theirs", "again"] {
+            fs::write(from.join(name), "theirs").unwrap();
+            std::os::unix::fs::chown(from.join(name), Some(65534), None).unwrap();
+        }
+        fs::hard_link(from.join("again"), from.join("twice")).unwrap();
+        let [source, target] = [&from, &to].map(|folder| fs::File::open(folder).unwrap());
+        let target = OwnedFd::from(target);
+        let owner = Owner::of(&target).unwrap();
+        let copied = |name: &str| {
+            let kind = FileType::RegularFile;
+            over(
+                &source,
+                name.as_bytes(),
+                kind,
+                &target,
+                b"unfinished",
+                owner,
+            )
+        };
+        assert_eq!(copied("linked"), Err(Errno::PERM));
+        assert_eq!(fs::read_dir(&to).unwrap().count(), 0);
+        for name in ["theirs", "again", "twice"] {
+            copied(name).unwrap();
+            assert_eq!(fs::read(to.join(name)).unwrap(), b"theirs");
+        }
     }
 }
