@@ -74,8 +74,12 @@ fn a_store_that_dies_at_any_time_loses_nothing() {
         let mut running = Running::start(&mut site.zbackup("push"));
         std::thread::sleep(takes.mul_f64(f64::from(number) / f64::from(count)));
         let is_pushing = running.is_running();
-        kill("KILL", server());
+        let killed = server();
+        kill("KILL", killed);
         let ran = running.wait(PATIENCE);
+        // It may have ended before that, and is not asked before the store can answer.
+        let is_back = || server() != killed && store.answers();
+        until("the store is back", is_back);
         if !ran.status.success() {
             ran.expect(1, &["zbackup: "]);
             site.run("push").good();

@@ -119,6 +119,11 @@ impl Store {
         self.curl(&path, &["--head"]).good().stdout.to_lowercase()
     }
 
+    /// Whether it is there.
+    pub(crate) fn answers(&self) -> bool {
+        self.curl("?list-type=2", &[]).status.success()
+    }
+
     /// The names of the files.
     #[track_caller]
     pub(crate) fn names(&self) -> BTreeSet<String> {
