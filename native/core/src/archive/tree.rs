@@ -85,8 +85,8 @@ impl Frame {
     }
 }
 
-/// Calls `visit` for everything of a site in a folder that is open, and called `root` in messages: a folder before what is in it, names in the order of
-/// their bytes. What cannot be read is in the answer. A folder whose own path is longer than an archive can
+/// Calls `visit` for everything of a site in a folder that is open, and called `root` in messages: a folder
+/// before what is in it, names in the order of their bytes. What cannot be read is in the answer. A folder whose own path is longer than an archive can
 /// have it is not gone into.
 ///
 /// What a restore has staged in `root` is passed over, and is in the answer too: it is there where that is a

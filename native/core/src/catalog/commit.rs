@@ -36,7 +36,8 @@ pub(super) struct Folders<'a> {
 }
 
 impl<'a> Folders<'a> {
-    /// Of a folder that is open at `path`; `None` where nothing is staged. A link in the place of the staging folder leads nowhere.
+    /// Of a folder that is open at `path`; `None` where nothing is staged. A link in the place of the staging
+    /// folder leads nowhere.
     pub(super) fn open(path: &'a Path, top: &'a OwnedFd) -> Result<Option<Self>> {
         let fail = |errno: Errno| Error::io("cannot open the folder", path)(errno.into());
         match open_folder(top, STAGING.as_bytes()) {

@@ -3,11 +3,13 @@
 mod commit;
 mod entry;
 mod folder;
+mod lock;
 mod retention;
 mod status;
 
 pub use entry::{BackupName, Entry, Part, PartName, StoredPart, Verification};
-pub use folder::{BackupFolder, Work};
+pub use folder::BackupFolder;
+pub use lock::Work;
 pub use status::{Failure, LastRestore, Status};
 
 use crate::durable::open_file;
