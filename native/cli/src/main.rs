@@ -139,12 +139,13 @@ fn verdict(verified: &[Verified]) -> u8 {
 }
 
 fn run(args: &Args, cancel: Cancel) -> Result<u8> {
-    let terminal = Arc::new(Terminal::new());
-    // Its bar goes away with the monitor.
-    let screen = Arc::downgrade(&terminal);
+    let mut screen = Weak::new();
     let progress: Arc<dyn Progress> = if args.command.is_json() {
         Arc::new(NoProgress)
     } else {
+        let terminal = Arc::new(Terminal::new());
+        // Its bar goes away with the monitor.
+        screen = Arc::downgrade(&terminal);
         terminal
     };
     let monitor = Monitor::new(progress, cancel);

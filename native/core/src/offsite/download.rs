@@ -18,8 +18,8 @@ use tokio::sync::{mpsc, oneshot};
 /// How many ranges are on their way at the same time.
 const AT_ONCE: usize = 4;
 
-/// Downloads a file of the store that looked so into a new one. Its hash is the answer; `None` when it was replaced
-/// meanwhile.
+/// Downloads a file of the store that looked so into a new one. Its hash is the answer; `None` when it was
+/// replaced meanwhile.
 ///
 /// # Errors
 /// `Offsite`, `Io`, `Cancelled`.

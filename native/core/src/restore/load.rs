@@ -13,6 +13,7 @@ use std::cell::{Cell, RefCell};
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::thread::{self, ScopedJoinHandle};
+use std::time::Duration;
 
 /// Loads the dump that `reader` reads, which is proven again before it is final.
 pub(crate) fn load(
@@ -46,6 +47,7 @@ pub(super) fn load_and_prove(
             .name("zbackup-proof".into())
             .spawn_scoped(scope, work);
         let proving = RefCell::new(Proving {
+            monitor,
             prover: match prover {
                 Ok(prover) => Some(prover),
                 Err(error) => return (Err(priority::no_thread(&error)), None),
@@ -66,16 +68,24 @@ pub(super) fn load_and_prove(
 }
 
 /// A proof that is being made.
-struct Proving<'scope> {
+struct Proving<'scope, 'job> {
+    /// Of the job that waits for it.
+    monitor: &'job Monitor,
     prover: Option<ScopedJoinHandle<'scope, Result<Proof>>>,
     proof: Option<Proof>,
 }
 
-impl Proving<'_> {
-    /// Fails when it has failed by now; or, if that is waited for, when it does.
+/// How often somebody who waits for a proof looks whether it is there, and whether the job was cancelled.
+const PATIENCE: Duration = Duration::from_millis(10);
+
+impl Proving<'_, '_> {
+    /// Fails when it has failed by now; or, if that is waited for, when it does or the job is cancelled.
     fn check(&mut self, wait: bool) -> Result<()> {
-        let has_ended = |prover: &mut ScopedJoinHandle<'_, _>| wait || prover.is_finished();
-        if let Some(prover) = self.prover.take_if(has_ended) {
+        while wait && self.prover.as_ref().is_some_and(|it| !it.is_finished()) {
+            self.monitor.check()?;
+            thread::sleep(PATIENCE);
+        }
+        if let Some(prover) = self.prover.take_if(|it| it.is_finished()) {
             let proof = prover
                 .join()
                 .map_err(|_| Error::Internal("the proving thread stopped".into()))?;
@@ -137,5 +147,37 @@ pub(super) fn trust(encryption: Encryption) -> Trust {
     match encryption {
         Encryption::Z2 => Trust::Authenticated,
         Encryption::Z1 | Encryption::None => Trust::Unproven,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::error::ErrorKind;
+    use std::sync::mpsc;
+
+    #[test]
+    fn who_waits_for_a_proof_can_be_cancelled() {
+        let cancel = Cancel::default();
+        let monitor = Monitor::new(Arc::new(NoProgress), cancel.clone());
+        let (end, ended) = mpsc::channel::<()>();
+        thread::scope(|scope| {
+            let prover = scope.spawn(move || {
+                let _ = ended.recv();
+                Err(Error::Usage("it has failed".into()))
+            });
+            let mut proving = Proving {
+                monitor: &monitor,
+                prover: Some(prover),
+                proof: None,
+            };
+            proving.check(false).unwrap();
+            cancel.cancel();
+            let error = proving.check(true).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Cancelled);
+            drop(end);
+        });
     }
 }
