@@ -7,6 +7,7 @@
 mod file;
 mod flushed;
 mod gzip;
+mod hashing;
 mod pool;
 mod read;
 mod write;

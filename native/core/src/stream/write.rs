@@ -3,12 +3,12 @@
 use super::BLOCK;
 use super::flushed::FlushedFile;
 use super::gzip::{Effort, Gzip};
+use super::hashing::Hashing;
 use super::pool::{self, Results, Spare, Submit};
 use super::z2::{self, ChunkKey, Context, FileSeal, Sealer};
 use crate::error::{Error, Result};
 use crate::hash::Sha256Hash;
 use crate::priority;
-use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -80,9 +80,8 @@ impl StreamWriter {
             worker(gzip, seal, spare)
         })?;
         let sink = Sink {
-            spare: spare.clone(),
             file: FlushedFile::new(file, path)?,
-            hasher: Sha256::new(),
+            hashing: Hashing::start(spare.clone())?,
         };
         Ok(Self {
             block: spare.take_full(BLOCK),
@@ -230,21 +229,19 @@ fn worker(
 }
 
 struct Sink {
-    spare: Spare,
     file: FlushedFile,
-    hasher: Sha256,
+    hashing: Hashing,
 }
 
 impl Sink {
     fn run(mut self, seal: Option<&FileSeal>, results: &Results<Piece>) -> Result<Stored> {
         if let Some(seal) = seal {
-            self.put(&seal.header()?)?;
+            self.put(seal.header()?.to_vec())?;
         }
         let mut is_whole = false;
         while let Some(piece) = results.next() {
             let Piece { last, bytes } = piece?;
-            self.put(&bytes)?;
-            self.spare.give(bytes);
+            self.put(bytes)?;
             is_whole = last;
         }
         if !is_whole {
@@ -252,12 +249,12 @@ impl Sink {
         }
         Ok(Stored {
             size: self.file.finish()?,
-            sha256: Sha256Hash::of(self.hasher),
+            sha256: self.hashing.finish()?,
         })
     }
 
-    fn put(&mut self, piece: &[u8]) -> Result<()> {
-        self.hasher.update(piece);
-        self.file.append(piece)
+    fn put(&mut self, piece: Vec<u8>) -> Result<()> {
+        self.file.append(&piece)?;
+        self.hashing.take(piece)
     }
 }
