@@ -15,6 +15,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -95,8 +96,10 @@ impl StoredReader {
                 let header = source.header(magic)?;
                 let (key, sealed_as) = z2::open(&header, needed(password, path)?, path)?;
                 context = Some(sealed_as);
+                let file = source.file.try_clone();
                 Body::Z2(Arc::new(Sealed {
                     key,
+                    file: file.map_err(Error::io("cannot read", path))?,
                     path: path.to_owned(),
                 }))
             }
@@ -248,8 +251,20 @@ enum Body {
 /// What the chunks of a file are opened with.
 struct Sealed {
     key: ChunkKey,
-    /// For what is said of them.
+    /// What they are read from, for what is said of those that do not open.
+    file: File,
     path: PathBuf,
+}
+
+impl Sealed {
+    /// Why the chunk that was read from `at` is refused. What was read of it is gone.
+    fn refusal(&self, index: u64, last: bool, at: u64, length: usize) -> Error {
+        let mut chunk = vec![0; length];
+        match self.file.read_exact_at(&mut chunk, at) {
+            Ok(()) => Error::damaged(&self.path, self.key.refusal(index, last, &chunk)),
+            Err(error) => Error::io("cannot read", &self.path)(error),
+        }
+    }
 }
 
 /// A block of the file to be opened.
@@ -260,6 +275,8 @@ enum Job {
         sealed: Arc<Sealed>,
         index: u64,
         last: bool,
+        /// Where it begins in the file.
+        at: u64,
         chunk: Vec<u8>,
     },
 }
@@ -273,10 +290,15 @@ impl Job {
                 sealed,
                 index,
                 last,
+                at,
                 mut chunk,
             } => {
-                sealed.key.open(index, last, &mut chunk, &sealed.path)?;
-                Ok(chunk)
+                let length = chunk.len();
+                if sealed.key.open(index, last, &mut chunk) {
+                    Ok(chunk)
+                } else {
+                    Err(sealed.refusal(index, last, at, length))
+                }
             }
         }
     }
@@ -322,6 +344,7 @@ impl Source {
         }
         let mut index = 0;
         while let Some(length) = next {
+            let at = self.size;
             let chunk = self.block(length)?.unwrap_or_default();
             if chunk.len() < length {
                 return Err(self.truncated());
@@ -331,6 +354,7 @@ impl Source {
                 sealed: Arc::clone(sealed),
                 index,
                 last: next.is_none(),
+                at,
                 chunk,
             })?;
             index += 1;

@@ -4,10 +4,9 @@
 use crate::error::{Error, Result};
 use crate::priority;
 use crate::secret::Password;
-use aes_gcm::aead::AeadInOut;
-use aes_gcm::{Aes256Gcm, KeyInit, Nonce, Tag};
 use argon2::{Algorithm, Argon2, Params, Version};
-use hmac::{Hmac, Mac};
+use hmac::{Hmac, KeyInit, Mac};
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use sha2::{Digest, Sha256};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -270,14 +269,14 @@ fn random<const N: usize>() -> Result<[u8; N]> {
 }
 
 /// Seals and opens the chunks of one file. Never used for two files.
-pub(super) struct ChunkKey(Aes256Gcm);
+pub(super) struct ChunkKey(LessSafeKey);
 
 impl ChunkKey {
     fn new(root: &Root, file_salt: &[u8]) -> Result<Self> {
         let key = root.key(file_salt, b"zbackup Z2 chunks")?;
-        Aes256Gcm::new_from_slice(key.as_slice())
-            .map(Self)
-            .map_err(|error| Error::Internal(format!("AES: {error}")))
+        UnboundKey::new(&AES_256_GCM, key.as_slice())
+            .map(|key| Self(LessSafeKey::new(key)))
+            .map_err(|_| Error::Internal("AES does not take a key".into()))
     }
 
     /// Makes chunk `index` of what is in `chunk` behind its first four bytes.
@@ -285,45 +284,35 @@ impl ChunkKey {
         if chunk.len() - LENGTH + TAG > LONGEST_CHUNK {
             return Err(Error::Internal("a chunk is too long to be sealed".into()));
         }
+        let text = &mut chunk[LENGTH..];
         let tag = self
             .0
-            .encrypt_inout_detached(&nonce(index, last), b"", (&mut chunk[LENGTH..]).into())
+            .seal_in_place_separate_tag(nonce(index, last), Aad::empty(), text)
             .map_err(|_| Error::Internal("AES-GCM does not take a chunk".into()))?;
-        chunk.extend_from_slice(&tag);
+        chunk.extend_from_slice(tag.as_ref());
         let length = (chunk.len() - LENGTH) as u32; // at most LONGEST_CHUNK, see above
         chunk[..LENGTH].copy_from_slice(&length.to_le_bytes());
         Ok(())
     }
 
-    /// Turns the ciphertext of chunk `index` into its plaintext, when it authenticates.
-    pub(super) fn open(
-        &self,
-        index: u64,
-        last: bool,
-        chunk: &mut Vec<u8>,
-        path: &Path,
-    ) -> Result<()> {
-        let Some(end) = chunk.len().checked_sub(TAG) else {
-            return Err(Error::damaged(path, format!("chunk {index} is too short")));
-        };
-        let (text, tag) = chunk.split_at_mut(end);
-        let Ok(tag) = Tag::try_from(&*tag) else {
-            return Err(Error::Internal("the tag of a chunk has no 16 bytes".into()));
-        };
-        // A refused chunk stays as it is: the tag is compared before anything is decrypted.
-        let opened = |index, last, text: &mut [u8]| {
-            self.0
-                .decrypt_inout_detached(&nonce(index, last), b"", text.into(), &tag)
-                .is_ok()
-        };
-        if opened(index, last, &mut *text) {
-            chunk.truncate(end);
-            return Ok(());
-        }
-        // Is it another chunk of this file? Near ones are tried, to say what happened.
-        let reason = (index.saturating_sub(16)..=index.saturating_add(16))
+    /// Turns the ciphertext of chunk `index` into its plaintext. False, and nothing of it is left, when it
+    /// does not authenticate.
+    pub(super) fn open(&self, index: u64, last: bool, chunk: &mut Vec<u8>) -> bool {
+        let text = self
+            .0
+            .open_in_place(nonce(index, last), Aad::empty(), chunk);
+        let length = text.map(|text| text.len());
+        chunk.truncate(length.unwrap_or(0));
+        length.is_ok()
+    }
+
+    /// Why the ciphertext of chunk `index` does not open.
+    pub(super) fn refusal(&self, index: u64, last: bool, chunk: &[u8]) -> String {
+        // Is it another chunk of this file? Near ones are tried.
+        (index.saturating_sub(16)..=index.saturating_add(16))
             .flat_map(|other| [(other, false), (other, true)])
-            .find(|&(other, other_last)| opened(other, other_last, &mut *text))
+            .filter(|&other| other != (index, last))
+            .find(|&(other, other_last)| self.open(other, other_last, &mut chunk.to_vec()))
             .map_or_else(
                 || format!("chunk {index} does not authenticate: it was changed"),
                 |(other, other_last)| match (other == index, other_last) {
@@ -333,18 +322,17 @@ impl ChunkKey {
                         "chunk {index} is really chunk {other}: chunks were moved, repeated or lost"
                     ),
                 },
-            );
-        Err(Error::damaged(path, reason))
+            )
     }
 }
 
 /// STREAM's nonce (<https://eprint.iacr.org/2015/189>): the number of the chunk and whether it is the
 /// last.
-fn nonce(index: u64, last: bool) -> Nonce<aes_gcm::aead::consts::U12> {
+fn nonce(index: u64, last: bool) -> Nonce {
     let mut nonce = [0; 12];
     nonce[3..11].copy_from_slice(&index.to_be_bytes());
     nonce[11] = u8::from(last);
-    nonce.into()
+    Nonce::assume_unique_for_key(nonce)
 }
 
 #[cfg(test)]
