@@ -8,9 +8,18 @@ use crate::progress::Monitor;
 use crate::site::Database;
 use crate::stream::StreamWriter;
 use rustix::event::PollFlags;
+use rustix::pipe::fcntl_setpipe_size;
 use std::borrow::Cow;
 use std::io::{self, Read, Write};
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+/// What the pipe from `pg_dump` is to hold: as much as Linux allows everybody.
+const WIDE: usize = 1 << 20;
+/// Before a pipe that was emptied is read again. `pg_dump` writes 4 KiB at a time, and to be woken for each takes more
+/// time than to read it: of a wide pipe not a tenth is filled in this time.
+const NAP: Duration = Duration::from_millis(1);
 
 /// Writes a dump of the site's schema to `out` and gives what a person should hear of: what `pg_dump`
 /// warned of, and why a restore would refuse the dump.
@@ -37,7 +46,9 @@ pub(crate) fn dump(
     let mut script = Script::watched(Schema::of_site(&database.schema));
     let mut flaw = None;
     let mut head = Head::default();
-    let mut block = vec![0; 64 << 10];
+    // A user who has many pipes may be refused: then it is as it was.
+    let is_wide = fcntl_setpipe_size(&output, WIDE).is_ok();
+    let mut block = vec![0; WIDE / 4];
     loop {
         monitor.check()?;
         if !is_ready(&output, PollFlags::IN)? {
@@ -55,6 +66,9 @@ pub(crate) fn dump(
         }
         write(out, &head.pass(&block[..count]))?;
         monitor.add(count as u64)?;
+        if is_wide && count < block.len() {
+            thread::sleep(NAP);
+        }
     }
     write(out, &head.end())?;
     let ended = running.end(monitor)?;

@@ -209,7 +209,7 @@ fn worker(
         match &mut gzip {
             // An empty last block adds nothing, unless it is all there is.
             Some(_) if block.data.is_empty() && block.index > 0 => {}
-            Some(Ok(gzip)) => gzip.append(&block.data, &mut out)?,
+            Some(Ok(gzip)) => gzip.append(block.index, &block.data, &mut out)?,
             Some(Err(error)) => return Err(Error::Internal(error.to_string())),
             None => out.extend_from_slice(&block.data),
         }
