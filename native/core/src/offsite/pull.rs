@@ -1,23 +1,20 @@
 //! Downloads what a store has and the backup folder has not. Nothing that comes is trusted: an entry is
 //! refused when it is not what an entry can be, and a file when it is not the one that the entry names.
 
+mod fetch;
+mod newest;
+
 use super::entries::{Owners, is_of_site, refusal};
 use super::location::Offsite;
-use super::prove::{Proof, prove};
 use super::store::Store;
-use super::{Known, Problem, Runtime, Source, damaged_list, is_of_the_future, is_same, known};
-use crate::catalog::{
-    BackupFolder, BackupName, Catalog, Entry, Part, PartName, Refused, StoredPart,
-};
-use crate::error::{Error, ErrorKind, Result};
-use crate::hash::Sha256Hash;
-use crate::part_reader::PartReader;
+use super::{Problem, Runtime, Source, damaged_list, is_of_the_future, is_same};
+use crate::catalog::{BackupFolder, BackupName, Catalog, Entry, Refused};
+use crate::error::{ErrorKind, Result};
 use crate::progress::{Monitor, Phase};
-use crate::room;
 use crate::secret::Password;
 use crate::site::SiteName;
-use crate::stream::{Encryption, seems};
 use crate::verify;
+use fetch::Failed;
 use serde::Serialize;
 use std::path::Path;
 
@@ -194,47 +191,6 @@ struct Lists {
     there: Owners,
 }
 
-/// What came of a backup, all of it.
-#[derive(Default)]
-struct Came {
-    bytes: u64,
-    staged: Vec<PartName>,
-    notes: Vec<String>,
-}
-
-/// Why a backup did not come.
-enum Failed {
-    /// It is not what it should be; it may be just being replaced.
-    Other(Problem),
-    /// The store or the disk.
-    Error(Error),
-}
-
-impl Failed {
-    /// An error that is about one backup is none of the others.
-    fn of(entry: &Entry, error: Error) -> Self {
-        let is_of_one = match &error {
-            Error::NoRoom { .. } | Error::Damaged { .. } => true,
-            Error::Offsite { kind, .. } => matches!(
-                kind,
-                ErrorKind::Damaged | ErrorKind::NotFound | ErrorKind::Permission | ErrorKind::Store
-            ),
-            _ => false,
-        };
-        if is_of_one {
-            Self::Other(problem(entry, error.kind(), error.to_string()))
-        } else {
-            Self::Error(error)
-        }
-    }
-}
-
-impl From<Error> for Failed {
-    fn from(error: Error) -> Self {
-        Self::Error(error)
-    }
-}
-
 impl<'a> Pull<'a> {
     pub(super) fn new(
         source: &'a Source<'a>,
@@ -408,193 +364,6 @@ impl<'a> Pull<'a> {
         }
         Ok(())
     }
-
-    async fn download(&mut self, entry: &Entry) -> std::result::Result<PulledBackup, Failed> {
-        let mut came = Came::default();
-        if let Err(failed) = self.fetch(entry, &mut came).await {
-            // Nothing of it is needed any more.
-            for file in &came.staged {
-                let _ = std::fs::remove_file(self.folder.staged(file)?);
-            }
-            return Err(failed);
-        }
-        self.monitor.check()?;
-        let mut here = entry.clone();
-        here.is_filestore_uploaded = true;
-        // Whoever proved it proved what is there.
-        here.verified = None;
-        let (catalog, _) = self.folder.catalog()?;
-        let aside = self.folder.commit(catalog, here, &came.staged)?;
-        self.pulled.warnings.extend(aside.iter().map(|file| {
-            format!("a file that no list knows had the name of a new one: it is kept as {file}")
-        }));
-        Ok(PulledBackup {
-            name: entry.name.clone(),
-            timestamp: entry.timestamp,
-            bytes: came.bytes,
-            is_proven: came.notes.is_empty(),
-            notes: came.notes,
-        })
-    }
-
-    /// Stages what is not here of a backup, and proves all of it.
-    async fn fetch(&self, entry: &Entry, came: &mut Came) -> std::result::Result<(), Failed> {
-        let of_one = |error| Failed::of(entry, error);
-        let mut needed = Vec::new();
-        let mut kept = Vec::new();
-        for (part, stored) in entry.parts() {
-            let head = self.source.head(stored.file.as_str()).await;
-            let Some(head) = head.map_err(of_one)? else {
-                // A program that fetches leaves out what is here.
-                if matches!(self.source, Source::Relay(_)) && self.is_here(stored, stored.size)? {
-                    kept.push((part, stored));
-                    continue;
-                }
-                let reason = "is in the list and not in the store";
-                return Err(other(entry, stored, ErrorKind::NotFound, reason));
-            };
-            if stored.size.is_some_and(|size| size != head.size) {
-                let reason = "is not of the length that the list says: it is of another backup";
-                return Err(other(entry, stored, ErrorKind::Damaged, reason));
-            }
-            if self.is_here(stored, Some(head.size))? {
-                kept.push((part, stored));
-            } else {
-                needed.push((part, stored, head));
-            }
-        }
-        came.bytes = needed
-            .iter()
-            .fold(0_u64, |sum, (_, _, head)| sum.saturating_add(head.size));
-        // What a program has fetched has its room already.
-        if !matches!(self.source, Source::Relay(_)) {
-            room::check_with_reserve(self.path, came.bytes).map_err(of_one)?;
-        }
-        for (part, stored) in kept {
-            if let Some(hash) = stored.sha256 {
-                let note = self.prove(entry, part, stored, self.path, hash)?;
-                came.notes.extend(note);
-            }
-        }
-        for (part, stored, head) in needed {
-            came.staged.push(stored.file.clone());
-            let came_as = self
-                .source
-                .receive(&stored.file, &head, self.folder, self.monitor);
-            let hash = came_as.await;
-            let Some(hash) = hash.map_err(of_one)? else {
-                let reason = "is being replaced in the store; try again later";
-                return Err(other(entry, stored, ErrorKind::Damaged, reason));
-            };
-            let staging = self.folder.staging()?;
-            let note = self.prove(entry, part, stored, &staging, hash)?;
-            came.notes.extend(note);
-        }
-        Ok(())
-    }
-
-    /// What cannot be proven of a file in `folder`. It is an error where the file would replace what may be
-    /// better.
-    fn prove(
-        &self,
-        entry: &Entry,
-        part: Part,
-        stored: &StoredPart,
-        folder: &Path,
-        hash: Sha256Hash,
-    ) -> std::result::Result<Option<String>, Failed> {
-        let password = self.options.password.as_ref();
-        let proof = prove(folder, entry, part, stored, hash, password, self.monitor);
-        let (catalog, _) = self.folder.catalog()?;
-        let here = catalog.get(&entry.name);
-        let here = here.filter(|here| self.is_complete(here));
-        // Media that stay as they are replace nothing.
-        let stays = part == Part::Files && folder == self.path;
-        let (kind, keeps, note) = match proof.map_err(|error| Failed::of(entry, error))? {
-            Proof::Proven => return Ok(None),
-            Proof::Wrong(reason) => return Err(other(entry, stored, ErrorKind::Damaged, reason)),
-            Proof::Unproven(note) => {
-                let keeps = here.is_some_and(|here| self.has_hashes(&here));
-                (ErrorKind::Damaged, keeps, note)
-            }
-            Proof::Sealed => (
-                ErrorKind::WrongPassword,
-                here.is_some(),
-                "encrypted with another password than the one given: nothing proves it",
-            ),
-        };
-        if keeps && !stays {
-            let reason = format!("is {note}; the backup of this name that is here is kept");
-            return Err(other(entry, stored, kind, &reason));
-        }
-        Ok(Some(format!("{}: {note}", stored.file)))
-    }
-
-    /// Whether a file is here already: media files that a newer backup keeps, for instance.
-    pub(super) fn is_here(&self, stored: &StoredPart, size: Option<u64>) -> Result<bool> {
-        let path = self.path.join(stored.file.as_str());
-        let Some(hash) = stored.sha256 else {
-            return Ok(false);
-        };
-        let is_as_long = path
-            .metadata()
-            .is_ok_and(|found| found.is_file() && size.is_none_or(|size| found.len() == size));
-        Ok(is_as_long && super::hash_of(&path, self.monitor)? == hash)
-    }
-
-    /// The newest backup that is here as it is in the store. What was only made here is not of others.
-    fn newest(&self) -> Result<Option<Newest>> {
-        let (catalog, _) = self.folder.catalog()?;
-        let (entries, _) = catalog.entries();
-        let Pulled {
-            pulled, already, ..
-        } = &self.pulled;
-        let newest = entries.into_iter().find(|entry| {
-            let is_of_store =
-                pulled.iter().any(|new| new.name == entry.name) || already.contains(&entry.name);
-            is_of_store
-                && self.options.is_own(&entry.name)
-                && !is_of_the_future(entry)
-                && self.is_complete(entry)
-        });
-        Ok(newest.map(|entry| {
-            let new = pulled.iter().find(|new| new.name == entry.name);
-            Newest {
-                timestamp: entry.timestamp,
-                is_proven: new.map_or_else(
-                    || self.has_hashes(&entry) && self.opens(&entry),
-                    |new| new.is_proven,
-                ),
-                is_new: new.is_some(),
-                name: entry.name,
-            }
-        }))
-    }
-
-    /// Whether the list has a hash of each file as it is stored: none came here then without fitting it.
-    fn has_hashes(&self, entry: &Entry) -> bool {
-        entry.parts().all(|(part, stored)| {
-            let encryption = seems(&self.path.join(stored.file.as_str()));
-            encryption.is_ok_and(|encryption| {
-                matches!(known(entry, part, stored, encryption), Known::Hash(_))
-            })
-        })
-    }
-
-    /// Whether the password, where there is one, opens each file as what it is in the list. What it does not
-    /// open came without a proof.
-    fn opens(&self, entry: &Entry) -> bool {
-        let Some(password) = &self.options.password else {
-            return true;
-        };
-        let quiet = self.monitor.quiet();
-        entry.parts().all(|(part, stored)| {
-            let is_z2 = seems(&self.path.join(stored.file.as_str()))
-                .is_ok_and(|encryption| encryption == Encryption::Z2);
-            let open = || PartReader::open(self.path, entry, part, stored, Some(password), &quiet);
-            !is_z2 || open().is_ok()
-        })
-    }
 }
 
 fn problem(entry: &Entry, kind: ErrorKind, reason: String) -> Problem {
@@ -603,8 +372,4 @@ fn problem(entry: &Entry, kind: ErrorKind, reason: String) -> Problem {
         kind,
         reason,
     }
-}
-
-fn other(entry: &Entry, stored: &StoredPart, kind: ErrorKind, reason: &str) -> Failed {
-    Failed::Other(problem(entry, kind, format!("{} {reason}", stored.file)))
 }

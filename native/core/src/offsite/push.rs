@@ -1,25 +1,23 @@
 //! Uploads the backups of a folder that are not in the store yet.
 
 mod clean;
+mod lists;
 
 use super::download::hash;
 use super::journal::Journal;
 use super::location::Offsite;
-use super::store::{List, Store, Written};
+use super::store::Store;
 use super::upload::{Arrived, Source, finish, forget, forget_unknown, is_file, send};
 use super::{CLOCKS_DIFFER, Known, Problem, Runtime, is_of_the_future, is_same, known};
-use crate::catalog::{
-    BackupFolder, BackupName, Catalog, Entry, FILE_NAME, Part, PartName, StoredPart,
-};
+use crate::catalog::{BackupName, Catalog, Entry, Part, PartName, StoredPart};
 use crate::error::{Error, ErrorKind, Result};
 use crate::progress::{Monitor, Phase};
 use crate::stream::seems;
 use crate::verify;
+use lists::Published;
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 use std::cell::RefCell;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 /// What to upload.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -58,10 +56,6 @@ pub struct PushedBackup {
     pub bytes: u64,
 }
 
-/// How often a list is read again that others write as well.
-const MOST_CONFLICTS: u32 = 20;
-/// How long a backup that is being made may keep us from noting what was uploaded.
-const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 /// Uploads the backups of a folder that are not in the store yet, newest first, and notes that in their
 /// list.
 ///
@@ -391,113 +385,6 @@ impl Push<'_> {
             )
         })
     }
-
-    /// Puts an entry in the list of the store, and leaves the others as they are.
-    async fn publish(&mut self, entry: &Entry) -> Result<Published> {
-        let mut uploaded = entry.clone();
-        uploaded.is_filestore_uploaded = true;
-        let began = Instant::now();
-        let mut replaced = None;
-        let mut conflicts = 0;
-        while conflicts < MOST_CONFLICTS {
-            let mut list = self.store.list().await?;
-            self.keep_aside(&list).await?;
-            let before = list.catalog.get(&uploaded.name);
-            let entry = with_kept(uploaded.clone(), before.as_ref(), self.parts);
-            if let Some(newer) = before
-                .as_ref()
-                .filter(|before| is_newer(list.written, before, &entry))
-            {
-                return Ok(Published::Superseded(newer.timestamp));
-            }
-            if replaced.is_some() && before.as_ref().is_some_and(|now| is_same(now, &entry)) {
-                // It was written, though the answer did not come.
-                return Ok(Published::Done {
-                    before: replaced.flatten(),
-                    list: list.catalog,
-                });
-            }
-            replaced = Some(before.map(Box::new));
-            list.catalog.set(entry.clone())?;
-            let text = serde_json::to_vec(&list.catalog)
-                .map_err(|error| Error::Internal(format!("the list of the store: {error}")))?;
-            match self.store.write_list(&list, text).await? {
-                Written::Done => {
-                    return Ok(Published::Done {
-                        before: replaced.flatten(),
-                        list: list.catalog,
-                    });
-                }
-                Written::Conflict => conflicts += 1,
-                // The files are there already: not to be left without the list for one broken connection.
-                Written::Unknown(_) if began.elapsed() < self.store.patience => {
-                    tokio::time::sleep(Duration::from_secs(1)).await;
-                }
-                Written::Unknown(error) => {
-                    let doing = "cannot write the list of backups in";
-                    return Err(self.store.fail(doing, &error));
-                }
-            }
-            // Not all at the same time again.
-            let mut random = [0];
-            let _ = getrandom::fill(&mut random);
-            tokio::time::sleep(Duration::from_millis(20 + 2 * u64::from(random[0]))).await;
-        }
-        Err(Error::Offsite {
-            kind: ErrorKind::Store,
-            message: format!(
-                "the list of backups in {} is written by others all the time: does more than one machine \
-                 upload to the same prefix?",
-                self.store.location
-            ),
-        })
-    }
-
-    /// What is not a list is not lost: it may tell somebody something.
-    async fn keep_aside(&mut self, list: &List) -> Result<()> {
-        if let Some(damaged) = &list.damaged {
-            let hash = hex::encode(Sha256::digest(damaged));
-            let aside = format!("{FILE_NAME}.damaged-{}", &hash[..8]);
-            self.store.write(&aside, damaged.clone()).await?;
-            let warning = format!(
-                "backup.json in {} was damaged; it is kept there as {aside} and a new list was begun",
-                self.store.location
-            );
-            if !self.pushed.warnings.contains(&warning) {
-                self.pushed.warnings.push(warning);
-            }
-        }
-        Ok(())
-    }
-
-    /// Notes in the local list what is in the store.
-    async fn mark(&mut self) {
-        if let Err(error) = self.try_to_mark().await {
-            self.pushed.warnings.push(format!(
-                "the backups are uploaded, but the local list does not say so: {error}; the next push notes it"
-            ));
-        }
-    }
-
-    async fn try_to_mark(&self) -> Result<()> {
-        let catalog = Catalog::load(self.folder)?;
-        let is_marked = |(name, _): &(BackupName, i64)| {
-            let entry = catalog.get(name);
-            entry.is_none_or(|entry| entry.is_filestore_uploaded)
-        };
-        if self.marks.iter().all(is_marked) {
-            return Ok(());
-        }
-        let began = Instant::now();
-        loop {
-            match BackupFolder::open(self.folder) {
-                Err(Error::InProgress { .. }) if began.elapsed() < LOCK_PATIENCE => {
-                    tokio::time::sleep(Duration::from_millis(200)).await;
-                }
-                folder => return folder?.set_uploaded(&self.marks),
-            }
-        }
-    }
 }
 
 /// Whether the files of a backup are in the store.
@@ -506,16 +393,6 @@ enum There {
     No,
     /// This one is another, and nothing tells which is right.
     Other(PartName),
-}
-
-enum Published {
-    /// The entry of that name that was there before, and the list as it is now.
-    Done {
-        before: Option<Box<Entry>>,
-        list: Catalog,
-    },
-    /// A newer one came meanwhile, made at that time.
-    Superseded(i64),
 }
 
 /// Why a backup does not go to a store that has a newer one of its name.
