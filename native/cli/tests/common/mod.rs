@@ -3,7 +3,6 @@
 
 #![allow(
     dead_code,
-    unused_imports,
     reason = "each file of tests is a crate, and uses its part of this"
 )]
 
@@ -17,19 +16,20 @@ pub(crate) mod store;
 pub(crate) mod story;
 pub(crate) mod terminal;
 
+#[allow(unused_imports, reason = "the same")]
 pub(crate) use noon::Noon;
+#[allow(unused_imports, reason = "the same")]
 pub(crate) use site::{DUMP, Kept, Site, busy};
 
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// The program.

@@ -1,14 +1,15 @@
 //! A site in a folder of its own.
 
 use super::{
-    Noon, PASSWORD, Ran, Running, Tree, ZBACKUP, assert_same, noise, run, set_mode, tree, until,
-    write, write_script,
+    Noon, PASSWORD, PATIENCE, Ran, Running, Tree, ZBACKUP, assert_same, noise, postgres, set_mode,
+    tree, until, write, write_script,
 };
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
 /// What may come between a first and a last line of `pg_dump`.
