@@ -1,8 +1,6 @@
 %% @doc A site with a revision log, on a real database, and what its users do.
 -module(revision_site).
 
--include_lib("common_test/include/ct.hrl").
-
 -export([needs_postgres/1, start/2, start_with_log/2, stop/0]).
 -export([insert/2, update/3, revert/3, newest/2, later/1, edges/2, word/0, pick/1, page/3, with_q/3]).
 
@@ -29,8 +27,8 @@ start(Name, Config) ->
 %% @doc A site with one.
 -spec start_with_log(atom(), list()) -> list().
 start_with_log(Name, Config) ->
-    Config1 = start(Name, Config),
-    ok = mod_backup:manage_schema(install, ?config(context, Config1)),
+    [{context, Context} | _] = Config1 = start(Name, Config),
+    ok = mod_backup:manage_schema(install, Context),
     Config1.
 
 %% @doc Ends it.

@@ -1,7 +1,7 @@
 //! Secrets that are never printed, and wiped from memory where we hold them.
 //!
 //! Not wiped: what the reader of `site.toml` held of its text, what Erlang and the programs of PostgreSQL hold,
-//! and the blocks that Argon2 worked in, which go back to the system.
+//! the keys of the chunks of a file, and the blocks that Argon2 worked in, which go back to the system.
 
 use crate::error::{Error, Result};
 use serde::Deserialize;

@@ -8,9 +8,9 @@ use crate::progress::Monitor;
 use crate::site::Database;
 use crate::stream::StreamWriter;
 use rustix::event::PollFlags;
-use rustix::pipe::fcntl_setpipe_size;
 use std::borrow::Cow;
 use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use std::time::Duration;
 /// What the pipe from `pg_dump` is to hold: as much as Linux allows everybody.
 const WIDE: usize = 1 << 20;
 /// Before a pipe that was emptied is read again. `pg_dump` writes 4 KiB at a time, and to be woken for each takes more
-/// time than to read it: of a wide pipe not a tenth is filled in this time.
+/// time than to read it: of a wide pipe a fifth is filled in this time.
 const NAP: Duration = Duration::from_millis(1);
 
 /// Writes a dump of the site's schema to `out` and gives what a person should hear of: what `pg_dump`
@@ -46,8 +46,7 @@ pub(crate) fn dump(
     let mut script = Script::watched(Schema::of_site(&database.schema));
     let mut flaw = None;
     let mut head = Head::default();
-    // A user who has many pipes may be refused: then it is as it was.
-    let is_wide = fcntl_setpipe_size(&output, WIDE).is_ok();
+    let is_wide = widen(&output);
     let mut block = vec![0; WIDE / 4];
     loop {
         monitor.check()?;
@@ -87,6 +86,14 @@ pub(crate) fn dump(
             Ok(warnings.map(|warning| harmless(&warning)).collect())
         }
     }
+}
+
+/// Makes a pipe hold more. Not for a user who has many pipes, and only on Linux: then it stays as it was.
+fn widen(pipe: &impl AsFd) -> bool {
+    #[cfg(target_os = "linux")]
+    return rustix::pipe::fcntl_setpipe_size(pipe, WIDE).is_ok();
+    #[cfg(not(target_os = "linux"))]
+    return false;
 }
 
 fn write(out: &mut StreamWriter, dump: &[u8]) -> Result<()> {

@@ -31,6 +31,10 @@ const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3];
 /// The largest stored block of deflate (RFC 1951, section 3.2.4).
 const STORED: usize = 0xffff;
 
+/// Of so many blocks one is compressed quickly also by a thorough effort: libdeflate has nothing between
+/// its levels 1 and 2, of which one makes too large files and the other takes longer than it has to.
+const MIX: u64 = 4;
+
 /// What sparse files are made of.
 static ZEROS: [u8; BLOCK] = [0; BLOCK];
 
@@ -44,23 +48,12 @@ pub enum Effort {
     Quick,
 }
 
-impl Effort {
-    /// Of so many blocks one is compressed quickly also by a thorough effort: libdeflate has nothing between
-    /// its levels 1 and 2, of which one is too large and the other slower than it has to be.
-    const MIX: u64 = 4;
-
-    fn is_quick_for(self, index: u64) -> bool {
-        self == Self::Quick || index % Self::MIX == Self::MIX - 1
-    }
-}
-
 /// Compresses blocks; keeps the memory that this takes from one to the next.
 pub(super) struct Gzip {
-    effort: Effort,
     /// libdeflate's level 1.
     quick: Compressor,
-    /// Its level 2.
-    thorough: Compressor,
+    /// Its level 2, for a thorough effort.
+    thorough: Option<Compressor>,
     scratch: Vec<u8>,
     /// [`ZEROS`], compressed.
     zeros: Vec<u8>,
@@ -74,9 +67,11 @@ impl Gzip {
                 .map_err(|_| Error::Internal("no such compression level".into()))
         };
         Ok(Self {
-            effort,
             quick: compressor(1)?,
-            thorough: compressor(2)?,
+            thorough: match effort {
+                Effort::Quick => None,
+                Effort::Thorough => Some(compressor(2)?),
+            },
             scratch: Vec::new(),
             zeros: Vec::new(),
         })
@@ -85,7 +80,6 @@ impl Gzip {
     /// Appends block `index`, which is `data`, to `out` as gzip members: one for each stretch of it that
     /// compresses, or that does not. At least one, also for no data.
     pub(super) fn append(&mut self, index: u64, data: &[u8], out: &mut Vec<u8>) -> Result<()> {
-        let is_quick = self.effort.is_quick_for(index);
         if data == ZEROS {
             if self.zeros.is_empty() {
                 let mut zeros = Vec::new();
@@ -95,6 +89,7 @@ impl Gzip {
             out.extend_from_slice(&self.zeros);
             return Ok(());
         }
+        let is_quick = index % MIX == MIX - 1;
         let mut run = 0..0;
         let mut kind = true;
         for piece in data.chunks(PIECE) {
@@ -149,10 +144,9 @@ impl Gzip {
     }
 
     fn deflate(&mut self, is_quick: bool, data: &[u8], out: &mut Vec<u8>) -> Result<()> {
-        let compressor = if is_quick {
-            &mut self.quick
-        } else {
-            &mut self.thorough
+        let compressor = match &mut self.thorough {
+            Some(thorough) if !is_quick => thorough,
+            _ => &mut self.quick,
         };
         let start = out.len();
         out.resize(start + compressor.gzip_compress_bound(data.len()), 0);
@@ -219,16 +213,22 @@ mod tests {
     use proptest::prelude::*;
     use std::io::Read;
 
-    fn round(data: &[u8]) -> (Vec<u8>, Vec<u8>) {
+    fn pack(effort: Effort, index: u64, data: &[u8]) -> Vec<u8> {
         let mut packed = Vec::new();
-        Gzip::new(Effort::Quick)
-            .unwrap()
-            .append(0, data, &mut packed)
-            .unwrap();
+        let mut gzip = Gzip::new(effort).unwrap();
+        gzip.append(index, data, &mut packed).unwrap();
+        packed
+    }
+
+    fn unpack(packed: &[u8]) -> Vec<u8> {
         let mut back = Vec::new();
-        MultiGzDecoder::new(&packed[..])
-            .read_to_end(&mut back)
-            .unwrap();
+        MultiGzDecoder::new(packed).read_to_end(&mut back).unwrap();
+        back
+    }
+
+    fn round(data: &[u8]) -> (Vec<u8>, Vec<u8>) {
+        let packed = pack(Effort::Quick, 0, data);
+        let back = unpack(&packed);
         (packed, back)
     }
 
@@ -258,6 +258,21 @@ mod tests {
             }
             prop_assert!(round(&data).1 == data);
         }
+    }
+
+    #[test]
+    fn every_fourth_block_of_a_thorough_effort_is_quick() {
+        let text: String = (0..20_000).map(|n| format!("{} apples, ", n * n)).collect();
+        let text = text.as_bytes();
+        let quick = pack(Effort::Quick, 0, text);
+        let sizes = (0..8).map(|index| {
+            let packed = pack(Effort::Thorough, index, text);
+            assert!(unpack(&packed) == text);
+            packed.len()
+        });
+        let (small, large): (Vec<usize>, Vec<usize>) = sizes.partition(|&size| size < quick.len());
+        assert_eq!((small.len(), large), (6, vec![quick.len(); 2]));
+        assert_eq!(unpack(&pack(Effort::Thorough, 3, b"")), b"");
     }
 
     #[test]

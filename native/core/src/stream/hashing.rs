@@ -1,4 +1,4 @@
-//! SHA-256 on a thread of its own: it takes longer than all else that is done to a file in order.
+//! SHA-256 on a thread of its own: it takes as long as all else that is done to a file in order.
 
 use super::pool::Spare;
 use crate::error::{Error, Result};

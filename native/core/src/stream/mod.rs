@@ -1,4 +1,4 @@
-//! The one pass over data: blocks in, gzip on all cores, seal, SHA-256, a staged file out; and the
+//! The one pass over data: blocks in, gzip on all cores, seal, a staged file and its SHA-256 out; and the
 //! way back.
 //!
 //! [`write`] is the way out, [`read`] the way back. Both cut the stream into blocks and let

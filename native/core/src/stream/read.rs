@@ -78,7 +78,7 @@ impl StoredReader {
         let spare = Spare::default();
         let mut source = Source {
             spare: spare.clone(),
-            file,
+            file: Arc::new(file),
             path: path.to_owned(),
             hasher,
             size: 0,
@@ -96,10 +96,9 @@ impl StoredReader {
                 let header = source.header(magic)?;
                 let (key, sealed_as) = z2::open(&header, needed(password, path)?, path)?;
                 context = Some(sealed_as);
-                let file = source.file.try_clone();
                 Body::Z2(Arc::new(Sealed {
                     key,
-                    file: file.map_err(Error::io("cannot read", path))?,
+                    file: Arc::clone(&source.file),
                     path: path.to_owned(),
                 }))
             }
@@ -252,7 +251,7 @@ enum Body {
 struct Sealed {
     key: ChunkKey,
     /// What they are read from, for what is said of those that do not open.
-    file: File,
+    file: Arc<File>,
     path: PathBuf,
 }
 
@@ -260,10 +259,13 @@ impl Sealed {
     /// Why the chunk that was read from `at` is refused. What was read of it is gone.
     fn refusal(&self, index: u64, last: bool, at: u64, length: usize) -> Error {
         let mut chunk = vec![0; length];
-        match self.file.read_exact_at(&mut chunk, at) {
-            Ok(()) => Error::damaged(&self.path, self.key.refusal(index, last, &chunk)),
-            Err(error) => Error::io("cannot read", &self.path)(error),
-        }
+        let reason = match self.file.read_exact_at(&mut chunk, at) {
+            Ok(()) => self.key.refusal(index, last, &chunk),
+            Err(error) => {
+                format!("chunk {index} does not authenticate, and cannot be read again ({error})")
+            }
+        };
+        Error::damaged(&self.path, reason)
     }
 }
 
@@ -307,7 +309,7 @@ impl Job {
 /// The stored file, hashed as it is read, when somebody wants the hash.
 struct Source {
     spare: Spare,
-    file: File,
+    file: Arc<File>,
     path: PathBuf,
     hasher: Option<Sha256>,
     size: u64,
@@ -411,7 +413,7 @@ impl Source {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
         let mut count = 0;
         while count < buffer.len() {
-            match self.file.read(&mut buffer[count..]) {
+            match (&*self.file).read(&mut buffer[count..]) {
                 Ok(0) => break,
                 Ok(more) => count += more,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

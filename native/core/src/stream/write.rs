@@ -1,4 +1,4 @@
-//! The way out: blocks, gzip, seal, SHA-256, file.
+//! The way out: blocks, gzip, seal, file, and SHA-256 beside it.
 
 use super::BLOCK;
 use super::flushed::FlushedFile;

@@ -308,11 +308,22 @@ impl ChunkKey {
 
     /// Why the ciphertext of chunk `index` does not open.
     pub(super) fn refusal(&self, index: u64, last: bool, chunk: &[u8]) -> String {
+        let mut copy = Vec::with_capacity(chunk.len());
+        let mut opens = |index, last| {
+            copy.clear();
+            copy.extend_from_slice(chunk);
+            self.open(index, last, &mut copy)
+        };
+        if opens(index, last) {
+            return format!(
+                "chunk {index} is not the same each time that it is read: look at the disk and the memory \
+                 of this machine"
+            );
+        }
         // Is it another chunk of this file? Near ones are tried.
         (index.saturating_sub(16)..=index.saturating_add(16))
             .flat_map(|other| [(other, false), (other, true)])
-            .filter(|&other| other != (index, last))
-            .find(|&(other, other_last)| self.open(other, other_last, &mut chunk.to_vec()))
+            .find(|&(other, other_last)| opens(other, other_last))
             .map_or_else(
                 || format!("chunk {index} does not authenticate: it was changed"),
                 |(other, other_last)| match (other == index, other_last) {
@@ -340,6 +351,19 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+
+    #[test]
+    fn a_chunk_that_is_read_otherwise_the_second_time_shows() {
+        let key = ChunkKey::new(&Root(Zeroizing::new([7; 32])), &[8; 32]).unwrap();
+        let mut chunk = b"    text".to_vec();
+        key.seal(3, false, &mut chunk).unwrap();
+        let chunk = &chunk[LENGTH..];
+        let says = |index, last| key.refusal(index, last, chunk);
+        assert!(says(3, false).contains("not the same each time"));
+        assert!(says(3, true).contains("truncated after chunk 3"));
+        assert!(says(4, false).contains("really chunk 3"));
+        assert!(key.refusal(3, false, &chunk[1..]).contains("was changed"));
+    }
 
     #[test]
     fn costs_are_bounded_at_both_ends() {
