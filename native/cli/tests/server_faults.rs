@@ -34,6 +34,11 @@ fn crash(database: &Database<'_>) {
     });
 }
 
+/// What is lost when a server dies is what it had not written yet: the servers of tests do not wait for that.
+fn write_all(database: &Database<'_>) {
+    database.admin("CHECKPOINT");
+}
+
 /// The processes of this name that the program has started.
 fn children(of: u32, name: &str) -> Vec<u32> {
     let mut pgrep = Command::new("pgrep");
@@ -153,6 +158,7 @@ fn restores(what: &'static str, mut accident: impl FnMut(&Story<'_>, &Running)) 
     let words = format!("restore {name} --yes");
     let takes = takes(&mut story.site.zbackup(&words));
     story.disaster();
+    write_all(&story.database);
     let mut lost = story.state();
     let mut tally = Tally::new(what);
     at_times(takes, |moment| {
@@ -163,6 +169,7 @@ fn restores(what: &'static str, mut accident: impl FnMut(&Story<'_>, &Running)) 
         tally.step(!ran.status.success());
         if is_one_of(&story, &lost, &ran) {
             story.disaster_again();
+            write_all(&story.database);
             lost = story.state();
         }
     });
