@@ -149,13 +149,18 @@ fn a_bad_dump_changes_nothing_and_the_reason_is_said() {
         }
         assert!(db.all() == before, "{place}");
     }
-    // A row is lost that the server takes for the end of the data.
+    // A row is lost that the server takes for the end of the data. PostgreSQL 18 refuses it by itself.
     let lost = dump
         .replacen("\np1\n", "\n", 1)
         .replacen("\t1\tp4\n", "\t1\tp4\\.\n", 1);
     assert_ne!(lost, dump);
     let error = db.load("site", &lost, Purpose::Replace).unwrap_err();
-    has(&error, &["500 rows", "\"edge\"", "were loaded"]);
+    has(&error, &["\"edge\""]);
+    if db.server() < 18 {
+        has(&error, &["500 rows", "were loaded"]);
+    } else {
+        has(&error, &["row 4", "end-of-copy marker"]);
+    }
     // Of another site.
     let other = Db::new();
     make_site(&other, "elsewhere");

@@ -105,6 +105,9 @@ fn what_depends_on_it_from_outside_is_named_before_anything_is_changed() {
             &format!("default privileges on new relations belonging to role {role}"),
         ),
     ] {
+        if make.contains("TABLES IN SCHEMA") && db.server() < 15 {
+            continue;
+        }
         db.admin(&format!("CREATE SCHEMA IF NOT EXISTS other; {make}"));
         let before = db.all();
         for purpose in [Purpose::Drill, Purpose::Replace] {
@@ -347,7 +350,7 @@ fn a_dump_that_is_not_proven_gets_no_power_over_the_server() {
         db.role
     ));
     let admin = db.settings_of_admin("site");
-    let is_old = db.admin("SELECT current_setting('server_version_num')::int < 160000") == "t";
+    let is_old = db.server() < 16;
     for (database, words) in [
         (&admin, "is a superuser"),
         (&settings_of(&db, &program), "pg_execute_server_program"),
@@ -372,10 +375,7 @@ fn a_dump_that_is_not_proven_gets_no_power_over_the_server() {
     }
     // With the rights of the site it is only an error.
     let error = db.load("site", &evil, Purpose::Drill).unwrap_err();
-    has(
-        &error,
-        &["privileges of the pg_execute_server_program role"],
-    );
+    has(&error, &["pg_execute_server_program"]);
     assert!(!mark.exists());
     assert!(db.all() == before);
     // It would, if it could.

@@ -42,6 +42,12 @@ impl Postgres {
         ] {
             self.psql(&self.user, "postgres", &statement).good();
         }
+        // As the manual says: before PostgreSQL 15 it is not the database owner's by itself.
+        let public = format!(
+            "DO $$ BEGIN IF current_setting('server_version_num')::int < 150000 THEN
+                ALTER SCHEMA public OWNER TO \"{owner}\"; END IF; END $$"
+        );
+        self.psql(&self.user, &name, &public).good();
         Database {
             server: self,
             name,

@@ -61,6 +61,10 @@ impl Db {
         ] {
             ask(psql("postgres"), &statement);
         }
+        if db.server() < 15 {
+            // As the manual says: it is not the database owner's by itself.
+            db.admin(&format!("ALTER SCHEMA public OWNER TO \"{}\"", db.role));
+        }
         db
     }
 
@@ -79,6 +83,12 @@ impl Db {
     #[track_caller]
     pub(crate) fn admin(&self, sql: &str) -> String {
         ask(psql(&self.name), sql)
+    }
+
+    /// The major version of the server.
+    #[track_caller]
+    pub(crate) fn server(&self) -> u32 {
+        self.sql("SHOW server_version_num").parse::<u32>().unwrap() / 10_000
     }
 
     /// A dump by `pg_dump` as we make them, or with other options.
@@ -220,6 +230,11 @@ pub(crate) const BODY: &str = "\nbegin\n  /* it's \"this\"\n\\! touch /nowhere\n
 /// A site, in a schema of this name.
 pub(crate) fn make_site(db: &Db, schema: &str) {
     let name = format!("\"{}\"", schema.replace('"', "\"\""));
+    // The body of a function that is SQL, and not text, came with PostgreSQL 14.
+    let standard = match db.server() {
+        14.. => "BEGIN ATOMIC SELECT 1; SELECT CASE WHEN true THEN 2 END; END",
+        _ => "AS 'SELECT 1; SELECT CASE WHEN true THEN 2 END'",
+    };
     db.sql(&format!(
         r#"CREATE SCHEMA IF NOT EXISTS {name}; SET search_path TO {name};
         CREATE TYPE mood AS ENUM ('so', 'so;so');
@@ -229,8 +244,8 @@ pub(crate) fn make_site(db: &Db, schema: &str) {
         CREATE INDEX edge_p ON edge (p);
         CREATE VIEW recent AS SELECT id FROM rsc WHERE id > 2;
         CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $body${BODY}$body$;
-        CREATE FUNCTION std() RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT 1; SELECT CASE WHEN true THEN 2 END; END;
-        CREATE TRIGGER touched BEFORE INSERT ON edge FOR EACH ROW WHEN (false) EXECUTE FUNCTION touch();
+        CREATE FUNCTION std() RETURNS int LANGUAGE sql {standard};
+        CREATE TRIGGER touched BEFORE INSERT ON edge FOR EACH ROW WHEN (false) EXECUTE PROCEDURE touch();
         INSERT INTO rsc ("Title ""1""", data, tags, mood) VALUES
             (E'tab\t lf\n back\\slash \\. \\N', '\x00ff5c2e0a', ARRAY['a,b', NULL], 'so;so'), (E'\\.', NULL, NULL, NULL),
             (E'\n--\n-- PostgreSQL database dump complete\n--\n', '', '{{}}', 'so'), ('日本', NULL, NULL, NULL);

@@ -55,9 +55,12 @@ fn differences(old: &str, new: &str) -> String {
                 UNION ALL SELECT is_old, 'TABLE', quote_ident(relname), format(' (%I)', attname), relowner, attacl
                     FROM pg_class c JOIN schemas ON home = relnamespace JOIN pg_attribute ON attrelid = c.oid
                     WHERE relkind IN ('r', 'p', 'v', 'm', 'f') AND attnum > 0 AND NOT attisdropped
-                UNION ALL SELECT is_old, 'ROUTINE', format('%I(%s)', proname, replace(
+                -- Procedures, and a word for both, came with PostgreSQL 11.
+                UNION ALL SELECT is_old,
+                        CASE WHEN current_setting('server_version_num')::int < 110000 THEN 'FUNCTION' ELSE 'ROUTINE' END,
+                        format('%I(%s)', proname, replace(
                         -- Of an ordered-set aggregate that has an ORDER BY, which GRANT does not take.
-                        CASE prokind WHEN 'a' THEN oidvectortypes(proargtypes)
+                        CASE WHEN p.oid IN (SELECT aggfnoid FROM pg_aggregate) THEN oidvectortypes(proargtypes)
                             ELSE pg_get_function_identity_arguments(p.oid) END, quote_ident({old}) || '.', quote_ident({new}) || '.')),
                         '', proowner, coalesce(proacl, acldefault('f', proowner))
                     FROM pg_proc p JOIN schemas ON home = pronamespace
