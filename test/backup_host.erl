@@ -2,7 +2,7 @@
 -module(backup_host).
 
 -export([start/1, start/2, stop/0, admin/1, user/2, server/1, put_config/2, put_env/2, await/1, await/2, mails/0]).
--export([backup/1, backup/2, age/2]).
+-export([with_database/2, backup/1, backup/2, age/2, idle/1, listed/1]).
 
 %% @doc A site with some media, configuration and security files. No server runs.
 -spec start(file:filename()) -> z:context().
@@ -80,6 +80,24 @@ mails() ->
         {host, {mail, To, Subject, _}} -> [{To, iolist_to_binary(Subject)} | mails()]
     after 0 -> []
     end.
+
+%% @doc The site has a database, which this script dumps.
+-spec with_database(iodata(), file:filename()) -> ok.
+with_database(Script, Dir) ->
+    #{pg_dump := PgDump} = test_site:pg_dump(Dir, "pg_dump", Script),
+    host:set(pg_dump, PgDump),
+    host:set(database, [{dbdatabase, "db"}, {dbuser, "nobody"}, {dbpassword, ""}, {dbhost, "localhost"},
+                        {dbport, 5432}, {dbschema, "public"}]).
+
+%% @doc Waits until the server does nothing.
+-spec idle(z:context()) -> ok.
+idle(Context) ->
+    test_site:until(fun() -> mod_backup:running(Context) =:= undefined end).
+
+%% @doc The backups that are done.
+-spec listed(z:context()) -> [map()].
+listed(Context) ->
+    [Backup || Backup <- mod_backup:list_backups(Context), not maps:is_key(is_running, Backup)].
 
 %% @doc Makes a backup of the site, without the server.
 -spec backup(z:context()) -> map().

@@ -34,59 +34,59 @@ made_when_unset(Config) ->
     Context = ?config(context, Config),
     start(Context),
     backup_host:await(<<"completed">>),
-    ?assertMatch([#{is_files_present := true, verified := #{ok := true}}], listed(Context)),
+    ?assertMatch([#{is_files_present := true, verified := #{ok := true}}], backup_host:listed(Context)),
     ?assertEqual([], backup_host:mails()).
 
 made_once(Config) ->
     Context = ?config(context, Config),
     Server = start(Context),
     backup_host:await(<<"completed">>),
-    [#{timestamp := Made}] = listed(Context),
+    [#{timestamp := Made}] = backup_host:listed(Context),
     timer:sleep(1100),
     checked(Server),
-    ?assertMatch([#{timestamp := Made}], listed(Context)),
+    ?assertMatch([#{timestamp := Made}], backup_host:listed(Context)),
     %% Not after a restart either.
     gen_server:stop(Server),
     checked(start(Context)),
-    ?assertMatch([#{timestamp := Made}], listed(Context)).
+    ?assertMatch([#{timestamp := Made}], backup_host:listed(Context)).
 
 missed_night(Config) ->
     Context = ?config(context, Config),
     _ = backup_host:backup(Context),
     backup_host:age(2 * ?A_DAY, Context),
-    [#{timestamp := Old}] = listed(Context),
+    [#{timestamp := Old}] = backup_host:listed(Context),
     start(Context),
     backup_host:await(<<"completed">>),
     %% It has the name of its night, which may be another one than that of today.
     {ok, #{next := #{day := Next}}} = zbackup:due(backup_site:schedule(Context)),
     Night = calendar:gregorian_days_to_date(calendar:date_to_gregorian_days(Next) - 1),
-    ?assertEqual(1, length([made || #{name := Name, timestamp := Made} <- listed(Context),
+    ?assertEqual(1, length([made || #{name := Name, timestamp := Made} <- backup_host:listed(Context),
                             Made > Old, Name =:= name_of(Night)])).
 
 only_database(Config) ->
     Context = ?config(context, Config),
     backup_host:put_config(daily_dump, <<"2">>),
-    with_database(test_site:dump(""), Config),
+    backup_host:with_database(test_site:dump(""), ?config(dir, Config)),
     start(Context),
     backup_host:await(<<"completed">>),
-    ?assertMatch([#{is_database_present := true, is_files_present := false}], listed(Context)).
+    ?assertMatch([#{is_database_present := true, is_files_present := false}], backup_host:listed(Context)).
 
 switched_off(Config) ->
     Context = ?config(context, Config),
     backup_host:put_config(daily_dump, <<"0">>),
     checked(start(Context)),
-    ?assertEqual([], listed(Context)).
+    ?assertEqual([], backup_host:listed(Context)).
 
 without_proof(Config) ->
     Context = ?config(context, Config),
     backup_host:put_config(verify_after, <<"0">>),
     start(Context),
     backup_host:await(<<"completed">>),
-    ?assertMatch([#{verified := undefined}], listed(Context)).
+    ?assertMatch([#{verified := undefined}], backup_host:listed(Context)).
 
 tells_once(Config) ->
     Context = ?config(context, Config),
-    with_database("echo 'the disk of the database is on fire' >&2; exit 1\n", Config),
+    backup_host:with_database("echo 'the disk of the database is on fire' >&2; exit 1\n", ?config(dir, Config)),
     Server1 = start(Context),
     backup_host:await(<<"error">>),
     [{admin, Subject}] = backup_host:mails(),
@@ -99,7 +99,7 @@ tells_once(Config) ->
     backup_host:await(<<"error">>),
     ?assertEqual([], backup_host:mails()),
     gen_server:stop(Server2),
-    with_database(test_site:dump(""), Config),
+    backup_host:with_database(test_site:dump(""), ?config(dir, Config)),
     Server3 = start(Context),
     backup_host:await(<<"completed">>),
     ?assertMatch([{admin, _}], backup_host:mails()),
@@ -114,7 +114,7 @@ tells_once(Config) ->
 tells_whom(Config) ->
     Context = ?config(context, Config),
     backup_host:put_config(notify_email, <<"night@watch.test">>),
-    with_database("exit 1\n", Config),
+    backup_host:with_database("exit 1\n", ?config(dir, Config)),
     start(Context),
     backup_host:await(<<"error">>),
     ?assertMatch([{<<"night@watch.test">>, _}], backup_host:mails()).
@@ -122,9 +122,9 @@ tells_whom(Config) ->
 by_hand_is_not_mailed(Config) ->
     Context = ?config(context, Config),
     backup_host:put_config(daily_dump, <<"0">>),
-    with_database("exit 1\n", Config),
+    backup_host:with_database("exit 1\n", ?config(dir, Config)),
     start(Context),
-    idle(Context),
+    backup_host:idle(Context),
     ok = mod_backup:start_backup(Context),
     backup_host:await(<<"error">>),
     ?assertEqual([], backup_host:mails()),
@@ -155,7 +155,7 @@ failed_proof(Config) ->
     end),
     start(Context),
     backup_host:await(<<"error">>),
-    ?assertEqual([], listed(Context)),
+    ?assertEqual([], backup_host:listed(Context)),
     ?assertMatch([{admin, _}], backup_host:mails()),
     ?assertMatch(#{failure := #{kind := <<"damaged">>}}, backup_status:read(Context)),
     ?assertMatch({backup, nightly, full, _}, check(60, Context)).
@@ -163,9 +163,9 @@ failed_proof(Config) ->
 %% Backups of only the database keep the media files of their day, which are looked at as well.
 damaged_media_of_before(Config) ->
     Context = ?config(context, Config),
-    with_database(test_site:dump(""), Config),
+    backup_host:with_database(test_site:dump(""), ?config(dir, Config)),
     gen_server:stop(start_and_await(<<"completed">>, Context)),
-    [#{files_file := File, timestamp := First}] = listed(Context),
+    [#{files_file := File, timestamp := First}] = backup_host:listed(Context),
     Path = filename:join(backup_site:dir(Context), File),
     {ok, <<Start:50/binary, Byte, Rest/binary>>} = file:read_file(Path),
     test_site:write(Path, <<Start/binary, (Byte bxor 1), Rest/binary>>),
@@ -174,7 +174,7 @@ damaged_media_of_before(Config) ->
     start(Context),
     backup_host:await(<<"error">>),
     %% What is new is there all the same.
-    [#{timestamp := Second, verified := #{ok := false, problem := Problem}}] = listed(Context),
+    [#{timestamp := Second, verified := #{ok := false, problem := Problem}}] = backup_host:listed(Context),
     ?assert(Second >= First),
     ?assertNotEqual(nomatch, string:find(Problem, File)),
     ?assertMatch([{admin, _}], backup_host:mails()),
@@ -199,10 +199,10 @@ wrong_time(Config) ->
 
 waits_after_a_failure(Config) ->
     Context = ?config(context, Config),
-    with_database(["echo again >> $DIR/tries; exit 1\n"], Config),
+    backup_host:with_database(["echo again >> $DIR/tries; exit 1\n"], ?config(dir, Config)),
     Server = start(Context),
     backup_host:await(<<"error">>),
-    idle(Context),
+    backup_host:idle(Context),
     checked(Server),
     {ok, Tries} = file:read_file(filename:join(?config(dir, Config), "tries")),
     ?assertEqual(<<"again\n">>, Tries).
@@ -211,11 +211,11 @@ mail_that_fails(Config) ->
     Context = ?config(context, Config),
     meck:new(z_email),
     meck:expect(z_email, send_admin, fun(_, _, _) -> error(no_mail_server) end),
-    with_database("exit 1\n", Config),
+    backup_host:with_database("exit 1\n", ?config(dir, Config)),
     start(Context),
     backup_host:await(<<"error">>),
     ?assertMatch(#{failure := #{kind := <<"database">>}, told := false}, backup_status:read(Context)),
-    idle(Context),
+    backup_host:idle(Context),
     hours_ago(5, Context),
     %% Nor by one that says that it could not.
     meck:expect(z_email, send_admin, fun(_, _, _) -> {error, no_recipient} end),
@@ -268,12 +268,6 @@ start_and_await(Status, Context) ->
     backup_host:await(Status),
     Server.
 
-listed(Context) ->
-    [Backup || Backup <- mod_backup:list_backups(Context), not maps:is_key(is_running, Backup)].
-
-idle(Context) ->
-    test_site:until(fun() -> mod_backup:running(Context) =:= undefined end).
-
 %% The server has looked whether it is time, and has acted on it.
 checked(Server) ->
     Idle = fun() ->
@@ -309,9 +303,3 @@ name_of(Day) ->
         Weekday ->
             <<"testsite-", (integer_to_binary(Weekday + 1))/binary>>
     end.
-
-with_database(Script, Config) ->
-    #{pg_dump := PgDump} = test_site:pg_dump(?config(dir, Config), "pg_dump", Script),
-    host:set(pg_dump, PgDump),
-    host:set(database, [{dbdatabase, "db"}, {dbuser, "nobody"}, {dbpassword, ""}, {dbhost, "localhost"},
-                        {dbport, 5432}, {dbschema, "public"}]).
