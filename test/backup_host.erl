@@ -41,7 +41,7 @@ stop() ->
 -spec server(z:context()) -> pid().
 server(Context) ->
     {ok, Pid} = mod_backup:start_link([{context, Context}]),
-    test_site:until(fun() -> mod_backup:running(Context) =:= undefined end),
+    ok = idle(Context),
     Pid.
 
 -spec admin(z:context()) -> z:context().

@@ -3,7 +3,6 @@
 
 -include_lib("common_test/include/ct.hrl").
 -include_lib("stdlib/include/assert.hrl").
--include_lib("zotonic_core/include/zotonic.hrl").
 -include_lib("zotonic_core/include/zotonic_file.hrl").
 
 -export([all/0, suite/0, init_per_testcase/2, end_per_testcase/2]).

@@ -375,7 +375,7 @@ fn a_dump_that_is_not_proven_gets_no_power_over_the_server() {
     }
     // With the rights of the site it is only an error.
     let error = db.load("site", &evil, Purpose::Drill).unwrap_err();
-    has(&error, &["pg_execute_server_program"]);
+    has(&error, &["pg_execute_server_program", "external program"]);
     assert!(!mark.exists());
     assert!(db.all() == before);
     // It would, if it could.
