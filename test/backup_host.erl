@@ -64,7 +64,7 @@ put_env(Key, Value) ->
 %% @doc Waits until the pages are told this status.
 -spec await(binary()) -> ok.
 await(Status) ->
-    await(Status, 20000).
+    await(Status, 60000).
 
 -spec await(binary(), non_neg_integer()) -> ok.
 await(Status, Timeout) ->

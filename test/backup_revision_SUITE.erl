@@ -53,10 +53,15 @@ history(Context) ->
     _ = m_edge:insert(hd(Pages), <<"relation">>, lists:last(Pages), Context),
     ok = m_edge:tell(1000, Context),
     ok = later(Context),
-    Moments = lists:foldl(fun(_, Moments) -> step(Pages, Moments, Context) end, #{}, lists:seq(1, 40)),
-    ?assert(map_size(Moments) > 5),
+    Moments = steps(40, Pages, #{}, Context),
     Some = lists:sublist([M || {_, M} <- lists:sort([{rand:uniform(), M} || M <- maps:to_list(Moments)])], 12),
     lists:foreach(fun({Revision, Moment}) -> back(Revision, Moment, Context) end, Some).
+
+%% So many, and until there are some moments to go back to.
+steps(Left, _, Moments, _) when Left =< 0, map_size(Moments) > 5 ->
+    Moments;
+steps(Left, Pages, Moments, Context) ->
+    steps(Left - 1, Pages, step(Pages, Moments, Context), Context).
 
 %% Something happens, then an hour passes. What a page is when it is saved is kept by the id of its revision.
 step(Pages, Moments, Context) ->

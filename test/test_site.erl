@@ -91,7 +91,7 @@ flush() ->
 %% @doc Looks again and again whether something has become true, of what sends no message.
 -spec until(fun(() -> boolean())) -> ok.
 until(Fun) ->
-    until(Fun, erlang:monotonic_time(millisecond) + 20000).
+    until(Fun, erlang:monotonic_time(millisecond) + 60000).
 
 until(Fun, Deadline) ->
     case Fun() of

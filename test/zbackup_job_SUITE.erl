@@ -123,26 +123,42 @@ cancel_leaves_the_backup_before(Config) ->
 cancel_while_packing(Config) ->
     Dir = ?config(dir, Config),
     #{media_dir := Media} = Site = test_site:new(Dir),
+    %% Of a site with a backup, the next one is not held for larger than that.
+    {ok, _} = run(zbackup:backup(Site)),
+    Before = test_site:files(Site),
     %% Large, and no room on the disk: 20 GB of zeros take far longer than it takes to cancel.
-    "" = os:cmd("truncate -s 20G " ++ filename:join(Media, "large")),
+    Large = filename:join(Media, "large"),
+    "" = os:cmd("truncate -s 20G " ++ Large),
     {ok, Job} = zbackup:backup(Site),
     receive {zbackup, Job, {progress, #{phase := files, done := Done}}} when Done > 0 -> ok end,
     ok = zbackup:cancel(Job),
     ?assertMatch({error, cancelled, _}, zbackup:await(Job)),
-    ?assertEqual(#{}, test_site:files(Site)).
+    ?assertEqual(Before, test_site:files(Site)),
+    %% Whoever copies the folder would fill a disk.
+    ok = file:delete(Large).
 
 cancel_a_decryption(Config) ->
     Dir = ?config(dir, Config),
     In = filename:join(Dir, "in"),
     test_site:write(In, crypto:strong_rand_bytes(1000000)),
     {ok, _} = run(zbackup:encrypt(In, undefined, "secret")),
-    Before = test_site:files(Dir),
-    {ok, Job} = zbackup:decrypt(In ++ ".enc", In ++ ".out", "secret"),
+    cancel_a_decryption_of(In, test_site:files(Dir), 20).
+
+%% On a fast machine it may be done before it is cancelled: then once more.
+cancel_a_decryption_of(In, Before, Tries) ->
+    Out = In ++ ".out",
+    {ok, Job} = zbackup:decrypt(In ++ ".enc", Out, "secret"),
     %% Its first progress comes before the password is tried, which takes a while.
     receive {zbackup, Job, {progress, #{phase := decrypt}}} -> ok end,
     ok = zbackup:cancel(Job),
-    ?assertMatch({error, cancelled, _}, zbackup:await(Job)),
-    ?assertEqual(Before, test_site:files(Dir)).
+    case zbackup:await(Job) of
+        {ok, _} when Tries > 1 ->
+            ok = file:delete(Out),
+            cancel_a_decryption_of(In, Before, Tries - 1);
+        Ended ->
+            ?assertMatch({error, cancelled, _}, Ended),
+            ?assertEqual(Before, test_site:files(filename:dirname(In)))
+    end.
 
 owner_that_dies_cancels(Config) ->
     owner(Config, fun(Owner) -> exit(Owner, kill) end).

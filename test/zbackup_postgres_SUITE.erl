@@ -80,9 +80,14 @@ restore(Config) ->
 %% As much is done as there is, and not more.
 progress_of_a_restore(Config) ->
     Dir = ?config(dir, Config),
-    Site = test_site:new(Dir, #{database => ?config(database, Config), encryption => #{password => "secret"}}),
+    %% The server takes the first of it, and then nothing for two seconds: on any machine.
+    Slow = filename:join(Dir, "slow_psql"),
+    test_site:write(Slow, "#!/bin/sh\n{ dd bs=64k count=40 2>/dev/null; sleep 2; cat; } | psql \"$@\"\n"),
+    ok = file:change_mode(Slow, 8#755),
+    Database = (?config(database, Config))#{psql => Slow},
+    Site = test_site:new(Dir, #{database => Database, encryption => #{password => "secret"}}),
     psql(Dir, ["insert into ", quoted(?config(schema, Config)), ".rsc (title) ",
-               "select md5(n::text) from generate_series(1, 4000000) n;"]),
+               "select md5(n::text) from generate_series(1, 500000) n;"]),
     {ok, _} = run(zbackup:backup(Site)),
     {ok, Job} = zbackup:restore(Site, <<"recent">>),
     {{ok, _}, All} = zbackup:await(Job, fun(Progress, Seen) -> [Progress | Seen] end, []),

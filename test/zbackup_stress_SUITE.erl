@@ -40,8 +40,8 @@ jobs_that_end_in_every_way(Config) ->
     Report = call(Node, storm, [?config(dir, Config), 400 * times()]),
     ct:pal("~0tp", [Report]),
     #{ended := Ended, threads := {Before, After}, growth := Growth} = Report,
-    %% Each way was taken often, else this shows little.
-    [?assert(maps:get(How, Ended, 0) > 20, {How, Ended}) || How <- [done, cancelled, forgotten]],
+    %% Each way was taken, else this shows little. How often depends on the machine.
+    [?assert(maps:get(How, Ended, 0) > 0, {How, Ended}) || How <- [done, cancelled, forgotten]],
     ?assertEqual([], maps:keys(Ended) -- [done, cancelled, forgotten, error]),
     ?assert(After =< Before, {Before, After}),
     ?assert(Growth < ?GROWTH, Growth),
@@ -231,7 +231,8 @@ node_that_stops_in_the_middle(Config) ->
     {ok, Job} = zbackup:backup(Site),
     {ok, _} = zbackup:await(Job),
     Before = test_site:files(Site),
-    "" = os:cmd("truncate -s 20G " ++ filename:join(Media, "large")),
+    Large = filename:join(Media, "large"),
+    "" = os:cmd("truncate -s 20G " ++ Large),
     [
         begin
             ?assertEqual({Way, 0}, {Way, stopped(Dir, Way)}),
@@ -241,7 +242,9 @@ node_that_stops_in_the_middle(Config) ->
             ?assertEqual(Before, test_site:files(Site))
         end
      || _ <- lists:seq(1, times()), Way <- [init, halt, no_flush, term]
-    ].
+    ],
+    %% Whoever copies the folder would fill a disk.
+    ok = file:delete(Large).
 
 %% The exit status of a node that is told to stop in this way.
 stopped(Dir, Way) ->
