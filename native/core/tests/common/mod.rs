@@ -15,6 +15,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 use zbackup_core::progress::{Cancel, Monitor, Progress, Snapshot};
 use zbackup_core::secret::{Password, Secret};
 
@@ -182,6 +183,16 @@ pub(crate) fn cancelled_at_once() -> Monitor {
         Arc::new(Watch(Mutex::new(move |_: Snapshot| switch.cancel()))),
         cancel,
     )
+}
+
+/// Waits until a condition holds.
+#[track_caller]
+pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while !holds() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// A set of names, to compare with.
