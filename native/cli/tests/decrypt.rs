@@ -6,7 +6,8 @@ mod common;
 
 use common::terminal::on_a_terminal;
 use common::{
-    PASSWORD, Ran, Running, SOON, Site, ZBACKUP, mode, run, seal_z1, sh, tree, write, zbackup,
+    PASSWORD, Ran, Running, Site, ZBACKUP, interrupted, mode, run, seal_z1, sh, tree, write,
+    zbackup,
 };
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -387,17 +388,20 @@ fn an_interrupt_leaves_no_output() {
     let name = site.backup();
     let folder = site.path("out");
     fs::create_dir(&folder).unwrap();
-    let running = Running::start(
-        site.command(ZBACKUP)
-            .arg("decrypt")
-            .arg(site.part(&name, "files"))
-            .arg("-o")
-            .arg(folder.join("files.tar.gz"))
-            .arg("--password-file")
-            .arg(site.path("password")),
-    );
-    common::until("it writes", || !tree(&folder).is_empty());
-    running.signal("INT");
-    running.wait(SOON).expect(1, &["cancelled"]);
+    let output = folder.join("files.tar.gz");
+    let start = || {
+        let _ = fs::remove_file(&output);
+        Running::start(
+            site.command(ZBACKUP)
+                .arg("decrypt")
+                .arg(site.part(&name, "files"))
+                .arg("-o")
+                .arg(&output)
+                .arg("--password-file")
+                .arg(site.path("password")),
+        )
+    };
+    let writes = |_: &Running| fs::read_dir(&folder).unwrap().next().is_some();
+    interrupted(start, writes).expect(1, &["cancelled"]);
     assert!(tree(&folder).is_empty());
 }

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{DUMP, Running, SOON, Site, now, sh, sha256, tree, until, write, zbackup};
+use common::{DUMP, Running, Site, interrupted, now, sh, sha256, tree, until, write, zbackup};
 use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -206,19 +206,18 @@ fn an_interrupt_ends_verify() {
     huge.set_len(1 << 28).unwrap();
     site.encrypt(true);
     site.backup();
-    let running = Running::start(&mut site.zbackup("verify"));
     // It has the file open from when it begins with it.
     let file = site.part(
         site.catalog().as_object().unwrap().keys().next().unwrap(),
         "files",
     );
-    let fds = PathBuf::from(format!("/proc/{}/fd", running.pid()));
-    until("it reads the media", || {
+    let reads_the_media = |running: &Running| {
+        let fds = PathBuf::from(format!("/proc/{}/fd", running.pid()));
         let mut open = fds.read_dir().into_iter().flatten().flatten();
         open.any(|fd| fs::read_link(fd.path()).is_ok_and(|path| path == file))
-    });
-    running.signal("INT");
-    running.wait(SOON).expect(1, &["cancelled"]);
+    };
+    let start = || Running::start(&mut site.zbackup("verify"));
+    interrupted(start, reads_the_media).expect(1, &["cancelled"]);
 }
 
 #[test]

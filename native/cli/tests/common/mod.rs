@@ -195,6 +195,29 @@ pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// How a program ends that is interrupted when it is seen at work. A fast one, or one that we looked at too
+/// late, had ended before that: once more.
+#[track_caller]
+pub(crate) fn interrupted(
+    mut start: impl FnMut() -> Running,
+    mut is_at_work: impl FnMut(&Running) -> bool,
+) -> Ran {
+    for _ in 0..20 {
+        let mut running = start();
+        until("it is at work", || {
+            is_at_work(&running) || !running.is_running()
+        });
+        if running.is_running() {
+            running.signal("INT");
+        }
+        let ran = running.wait(SOON);
+        if !ran.status.success() {
+            return ran;
+        }
+    }
+    panic!("it always ended before the interrupt");
+}
+
 /// Whether a process is there, and not only its body.
 pub(crate) fn is_alive(pid: u32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
