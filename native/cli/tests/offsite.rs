@@ -337,7 +337,7 @@ fn with(site: &mut Site, url: &str, endpoint: &str, id: &str, secret: &str) {
         "offsite",
         &format!(
             "{{ url = {url:?}, endpoint = {endpoint:?}, access_key_id = {id:?}, \
-             secret_access_key = {secret:?}, timeout = 2, patience = 2 }}"
+             secret_access_key = {secret:?}, timeout = 20, patience = 2 }}"
         ),
     );
 }
@@ -412,7 +412,7 @@ fn what_is_wrong_is_said_and_nothing_is_changed() {
 
 #[test]
 fn what_a_store_says_is_told_with_advice() {
-    let (_store, proxy, site) = behind(", timeout = 1, patience = 2");
+    let (store, proxy, mut site) = behind(", timeout = 20, patience = 2");
     site.backup();
     let kept = tree(&site.backups());
     for (status, code, words) in [
@@ -437,8 +437,9 @@ fn what_a_store_says_is_told_with_advice() {
         common::assert_same(&tree(&site.backups()), &kept);
     }
     proxy.set(Fault::Silence);
+    store.give_with(&mut site, &proxy.endpoint(), ", timeout = 3, patience = 2");
     let began = Instant::now();
-    site.run("push").expect(1, &["not a byte moved for 1 s"]);
+    site.run("push").expect(1, &["not a byte moved for 3 s"]);
     assert!(began.elapsed() < SOON * 3);
     common::assert_same(&tree(&site.backups()), &kept);
 }
