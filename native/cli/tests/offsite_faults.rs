@@ -11,6 +11,13 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// The third part does not arrive: a push stays in the middle, for as long as it has patience.
+const STUCK: Fault = Fault::Refuse {
+    words: "partNumber=3",
+    answer: "",
+    times: u32::MAX,
+};
+
 /// Where it is noted what is being uploaded.
 fn journal_path(site: &Site) -> Option<PathBuf> {
     let mut files = fs::read_dir(site.backups()).unwrap();
@@ -32,7 +39,7 @@ fn an_interrupt_takes_back_what_was_uploaded() {
         let (store, proxy, site) = behind("");
         site.backup();
         let kept = site.kept();
-        proxy.set(Fault::Slow(Duration::from_millis(30)));
+        proxy.set(Fault::Slow(Duration::from_millis(100)));
         let running = Running::start(&mut site.zbackup("push"));
         until("a part is on its way", || {
             proxy
@@ -54,7 +61,7 @@ fn an_interrupt_takes_back_what_was_uploaded() {
 fn a_push_goes_on_where_a_killed_one_stopped() {
     let (store, proxy, site) = behind("");
     site.backup();
-    proxy.set(Fault::Slow(Duration::from_millis(4)));
+    proxy.set(STUCK);
     let running = Running::start(&mut site.zbackup("push"));
     let of_big = |line: &&str| line.contains("\"number\":1");
     until("a part has arrived", || {
@@ -80,7 +87,7 @@ fn a_push_goes_on_where_a_killed_one_stopped() {
 fn what_a_killed_push_left_of_an_older_backup_is_taken_back() {
     let (store, proxy, site) = behind("");
     site.backup();
-    proxy.set(Fault::Slow(Duration::from_millis(30)));
+    proxy.set(STUCK);
     let running = Running::start(&mut site.zbackup("push"));
     until("it has begun", || !store.uploads().is_empty());
     running.signal("KILL");
@@ -348,7 +355,7 @@ fn push_of_a_damaged_file_is_killed(proxy: &Proxy, site: &Site) {
     let mut damaged = good.clone();
     damaged[1000] ^= 1;
     fs::write(&file, damaged).unwrap();
-    proxy.set(Fault::Slow(Duration::from_millis(4)));
+    proxy.set(STUCK);
     let running = Running::start(&mut site.zbackup("push"));
     let of_first = |line: &str| line.contains("\"number\":0") && line.contains("proven");
     until("the first part of it has arrived", || {
@@ -371,7 +378,7 @@ fn a_newer_backup_that_comes_meanwhile_keeps_its_files() {
     std::thread::sleep(Duration::from_millis(1100));
     write(&site.path("media/big"), noise(BIG, 5));
     site.backup();
-    proxy.set(Fault::Slow(Duration::from_millis(4)));
+    proxy.set(STUCK);
     let running = Running::start(&mut site.zbackup("push"));
     until("it uploads", || !store.uploads().is_empty());
     store.edit_list(|list| list[&name]["timestamp"] = (common::now() + 1000).into());
