@@ -171,12 +171,13 @@ fn no_password_file_stays_when_the_program_is_killed() {
         .trim()
         .parse()
         .unwrap();
+    let group = group(pid);
     running.signal("KILL");
     running.wait(SOON);
     only_the_passfile_has_the_password(&seen);
     assert!(tree(&site.tmp()).is_empty(), "after kill -9");
     if is_alive(pid) {
-        run(Command::new("kill").args(["-9", "--", &format!("-{}", group(pid))]));
+        run(Command::new("kill").args(["-9", "--", &format!("-{group}")]));
     }
 }
 

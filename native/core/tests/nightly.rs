@@ -6,6 +6,7 @@
 mod common;
 
 use common::Scratch;
+use common::postgres::script;
 use common::site::{OPTIONS, backup, site};
 use jiff::Timestamp;
 use jiff::civil::date;
@@ -14,7 +15,6 @@ use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use zbackup_core::backup::{self, Options};
 use zbackup_core::catalog::{Failure, LastRestore, Status};
@@ -426,11 +426,10 @@ fn damaged_media_of_before_do_not_stop_the_rest() {
 fn a_dump_that_a_restore_would_refuse_is_kept_and_not_called_proven() {
     let scratch = Scratch::new();
     let mut site = site(&scratch);
-    let pg_dump = scratch.join("pg_dump");
     let dump = "--\n-- PostgreSQL database dump\n--\n\nCREATE SCHEMA \"s\";\n\nVACUUM \"s\".t;\n\n\
                 --\n-- PostgreSQL database dump complete\n--\n\n";
-    fs::write(&pg_dump, format!("#!/bin/sh\ncat <<'END'\n{dump}END\n")).unwrap();
-    fs::set_permissions(&pg_dump, fs::Permissions::from_mode(0o755)).unwrap();
+    let text = format!("#!/bin/sh\ncat <<'END'\n{dump}END\n");
+    let pg_dump = script(scratch.join("pg_dump"), &text);
     site.database = Some(Database {
         host: "localhost".into(),
         port: 5432,
