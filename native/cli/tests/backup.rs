@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 #[test]
 fn a_site_without_a_database_is_backed_up_listed_and_proven() {
     let site = Site::new();
-    let name = format!("site-{}", Noon::slot(&Noon::zone().0));
+    let name = format!("site-{}", Noon::slot(&site.zone));
     site.run("backup")
         .expect(0, &[&name, "files", "configuration"]);
     assert_eq!(
@@ -335,7 +335,7 @@ fn what_changes_or_cannot_be_read_is_reported_and_stops_nothing() {
         &[&site.path("media")],
     )
     .good();
-    let name = format!("site-{}", Noon::slot(&Noon::zone().0));
+    let name = format!("site-{}", Noon::slot(&site.zone));
     let ran = site.run("backup").good();
     assert!(
         ran.stderr.contains("pipe") && ran.stderr.contains("FIFO"),

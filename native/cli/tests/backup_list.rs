@@ -13,7 +13,7 @@ use std::path::Path;
 #[test]
 fn files_that_no_list_knows_are_kept() {
     let site = Site::new();
-    let slot = Noon::slot(&Noon::zone().0);
+    let slot = Noon::slot(&site.zone);
     let old: Vec<String> = [
         "2", "3", "4", "5", "6", "7", "w1", "w2", "w3", "w4", "1", "w0",
     ]
@@ -279,7 +279,7 @@ fn media_that_zotonic_encrypted_still_verify_when_they_are_kept() {
     let mut site = Site::new();
     site.encrypt(true);
     site.fake_dump(&format!("cat <<'EOF'\n{DUMP}EOF"));
-    let name = format!("site-{}", Noon::slot(&Noon::zone().0));
+    let name = format!("site-{}", Noon::slot(&site.zone));
     zotonics(&site, &name, true);
     site.run("verify").good();
     assert_eq!(site.backup_database_only(), name);

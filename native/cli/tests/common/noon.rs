@@ -8,18 +8,17 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub(crate) struct Noon;
 
 impl Noon {
-    /// Its name, and its offset from UTC in hours.
-    pub(crate) fn zone() -> (String, i64) {
+    /// Its name.
+    pub(crate) fn zone() -> String {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         let hour = (now.as_secs() / 3600 % 24) as i64;
         let offset = 12 - hour;
         // In these names, unlike anywhere else, a plus is west of Greenwich.
-        let name = match offset {
+        match offset {
             0 => "Etc/GMT".into(),
             1.. => format!("Etc/GMT-{offset}"),
             _ => format!("Etc/GMT+{}", -offset),
-        };
-        (name, offset)
+        }
     }
 
     /// The last part of the name of today's backup in a zone, by `date` and the manual.

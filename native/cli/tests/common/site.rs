@@ -23,6 +23,8 @@ pub(crate) struct Site {
     settings: BTreeMap<&'static str, String>,
     database: String,
     encryption: String,
+    /// The time zone of its first setting, in which it was noon then.
+    pub(crate) zone: String,
     /// Set for the program.
     pub(crate) env: Vec<(String, String)>,
 }
@@ -49,6 +51,7 @@ impl Site {
             settings: BTreeMap::new(),
             database: String::new(),
             encryption: String::new(),
+            zone: Noon::zone(),
             env: Vec::new(),
         };
         site.set("site", "\"site\"");
@@ -59,7 +62,7 @@ impl Site {
             "[\"priv/zotonic_site.config\", \"priv/config.d/extra.config\"]",
         );
         site.set("security_dir", "\"security\"");
-        site.set("timezone", &format!("{:?}", Noon::zone().0));
+        site.set("timezone", &format!("{:?}", site.zone));
         site
     }
 
