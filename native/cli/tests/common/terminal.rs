@@ -8,12 +8,16 @@ use std::process::Command;
 #[track_caller]
 pub(crate) fn on_a_terminal(program: &Command, question: &str, typed: &str) -> (String, i32) {
     const PERSON: &str = r#"
-import os, pty, sys, termios, time
+import os, sys, termios, time
 question, typed, program = sys.argv[1], sys.argv[2], sys.argv[3:]
-pid, terminal = pty.fork()
-if pid == 0:
-    os.execvp(program[0], program)
+terminal, inner = os.openpty()
 before = termios.tcgetattr(terminal)
+pid = os.fork()
+if pid == 0:
+    os.close(terminal)
+    os.login_tty(inner)
+    os.execvp(program[0], program)
+os.close(inner)
 screen, waits = b"", True
 while True:
     try:
