@@ -8,13 +8,16 @@ mod common;
 use common::fault::{Tally, times};
 use common::proxy::{Fault, Proxy, behind};
 use common::store::{Store, env};
-use common::{PATIENCE, Running, Site, kill, noise, tree, until, write};
+use common::{Running, Site, kill, noise, tree, until, write};
 use std::fs;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// One test at a time: they share the store that is killed.
 static STORE: Mutex<()> = Mutex::new(());
+
+/// A store starts again slowly, and is asked again after longer and longer pauses.
+const LONG: Duration = Duration::from_secs(600);
 
 fn server() -> u32 {
     let pid = fs::read_to_string(env("PID")).unwrap();
@@ -30,7 +33,7 @@ fn a_store_that_is_killed_and_comes_back_gets_all_of_it() {
     store.give(&mut site, &proxy.endpoint());
     write(&site.path("media/big"), noise(60 << 20, 5));
     site.backup();
-    proxy.set(Fault::Slow(Duration::from_millis(2)));
+    proxy.set(Fault::Slow(Duration::from_millis(20)));
     let mut running = Running::start(&mut site.zbackup("push"));
     let parts = |so_far: &mut usize| {
         *so_far += proxy
@@ -46,14 +49,14 @@ fn a_store_that_is_killed_and_comes_back_gets_all_of_it() {
     kill("KILL", killed);
     assert!(running.is_running());
     proxy.set(Fault::None);
-    running.wait(PATIENCE).good();
+    running.wait(LONG).good();
     assert_ne!(server(), killed);
     store.is_copy_of(&site);
     assert_eq!(store.uploads(), [""; 0]);
 
     let other = store.site();
     let running = Running::start(&mut other.zbackup("pull"));
-    running.wait(PATIENCE).good();
+    running.wait(LONG).good();
     common::assert_same(&tree(&other.backups()), &tree(&site.backups()));
 }
 
@@ -76,7 +79,7 @@ fn a_store_that_dies_at_any_time_loses_nothing() {
         let is_pushing = running.is_running();
         let killed = server();
         kill("KILL", killed);
-        let ran = running.wait(PATIENCE);
+        let ran = running.wait(LONG);
         // It may have ended before that, and is not asked before the store can answer.
         let is_back = || server() != killed && store.answers();
         until("the store is back", is_back);

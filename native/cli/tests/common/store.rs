@@ -119,9 +119,14 @@ impl Store {
         self.curl(&path, &["--head"]).good().stdout.to_lowercase()
     }
 
-    /// Whether it is there.
+    /// Whether it is there, with its files: after a start it has the names sooner than the contents.
     pub(crate) fn answers(&self) -> bool {
-        self.curl("?list-type=2", &[]).status.success()
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("in");
+        fs::write(&file, "content").unwrap();
+        let path = format!("/{}-answers", self.prefix);
+        let up = self.curl(&path, &["--upload-file", file.to_str().unwrap()]);
+        up.status.success() && self.curl(&path, &[]).status.success()
     }
 
     /// The names of the files.
