@@ -107,7 +107,7 @@ fn an_upload_and_a_download_take_little_memory() {
         command
     };
     Running::start(&mut command(&site, "backup"))
-        .wait(common::PATIENCE)
+        .wait(Duration::from_secs(600))
         .good();
     let push = peak(&mut command(&site, "push"));
     assert!(push < MOST, "{push} kB for an upload");
