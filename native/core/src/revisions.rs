@@ -158,9 +158,12 @@ impl Rule {
     ///
     /// A user's identities go with the user. That a page which is gone was a user's is then known from
     /// `is_personal_data`.
-    fn condition(self, before: Timestamp, retention: &Retention) -> String {
-        const WAS_USER: &str = "NOT EXISTS (SELECT FROM rsc r WHERE r.id = t.rsc_id) AND EXISTS ( \
-             SELECT FROM rsc_gone g WHERE g.id = t.rsc_id AND g.is_personal_data";
+    fn condition(self, schema: &str, before: Timestamp, retention: &Retention) -> String {
+        let schema = identifier(schema);
+        let was_user = format!(
+            "NOT EXISTS (SELECT FROM {schema}.rsc r WHERE r.id = t.rsc_id) AND EXISTS ( \
+             SELECT FROM {schema}.rsc_gone g WHERE g.id = t.rsc_id AND g.is_personal_data"
+        );
         match self {
             Self::Revisions => format!("t.created < '{before}'"),
             Self::UserRevisions => {
@@ -171,12 +174,12 @@ impl Rule {
                     .collect();
                 format!(
                     "t.created < '{before}' AND (EXISTS ( \
-                     SELECT FROM identity i WHERE i.rsc_id = t.rsc_id AND i.type = ANY(ARRAY[{}]::text[])) \
-                     OR {WAS_USER}))",
+                     SELECT FROM {schema}.identity i WHERE i.rsc_id = t.rsc_id AND i.type = ANY(ARRAY[{}]::text[])) \
+                     OR {was_user}))",
                     types.join(", ")
                 )
             }
-            Self::DeletedUsers => format!("{WAS_USER} AND g.modified <= '{before}')"),
+            Self::DeletedUsers => format!("{was_user} AND g.modified <= '{before}')"),
             Self::MediumLog => format!("t.medium_deleted < '{before}'"),
             Self::EdgeLog => format!("t.timestamp < '{before}'"),
         }
@@ -267,19 +270,19 @@ pub fn prune(
     let mut rules = Vec::new();
     for rule in Rule::ALL {
         let before = rule.before(retention, now)?;
-        let mut condition = rule.condition(before, retention);
+        let mut condition = rule.condition(&database.schema, before, retention);
         if options.dry_run {
             // What an earlier rule would have deleted is not there any more.
             for earlier in Rule::ALL.iter().take_while(|earlier| **earlier != rule) {
                 if earlier.table() == rule.table() {
                     let before = earlier.before(retention, now)?;
-                    let gone = earlier.condition(before, retention);
+                    let gone = earlier.condition(&database.schema, before, retention);
                     condition += &format!(" AND NOT ({gone})");
                 }
             }
         }
         let walk = Walk {
-            table: rule.table(),
+            table: format!("{}.{}", identifier(&database.schema), rule.table()),
             condition,
             dry_run: options.dry_run,
         };
@@ -304,7 +307,7 @@ pub fn prune(
 
 /// One rule on its way along a table.
 struct Walk {
-    table: &'static str,
+    table: String,
     condition: String,
     dry_run: bool,
 }
@@ -353,7 +356,7 @@ impl Walk {
 
     /// The last of the next few rows.
     fn ahead(&self, session: &mut Session<'_>, from: i64) -> Result<Option<i64>, Stopped> {
-        let table = self.table;
+        let table = &self.table;
         let step = if self.dry_run { COUNT_STEP } else { STEP };
         session.ask(&format!(
             "SELECT to_json(max(id)) FROM (SELECT id FROM {table} WHERE id > '{from}' \
@@ -397,10 +400,9 @@ fn connect<'a>(database: &'a Database, monitor: &'a Monitor) -> Result<Session<'
 /// Gives whether there are revisions.
 fn prepare(session: &mut Session<'_>, schema: &str) -> Result<bool, Stopped> {
     let schema = identifier(schema);
-    session.run(&format!(
-        "SET search_path TO {schema}; SET lock_timeout TO '{LOCK_TIMEOUT}'"
-    ))?;
-    session.ask("to_json(to_regclass('backup_revision') IS NOT NULL)")
+    session.run(&format!("SET lock_timeout TO '{LOCK_TIMEOUT}'"))?;
+    let table = literal(&format!("{schema}.backup_revision"));
+    session.ask(&format!("to_json(to_regclass({table}) IS NOT NULL)"))
 }
 
 fn clock(session: &mut Session<'_>) -> Result<Timestamp, Stopped> {

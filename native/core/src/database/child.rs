@@ -48,6 +48,10 @@ const LONGEST_MESSAGE: usize = 16 << 10;
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How long libpq waits for a server that does not answer, in seconds.
 const CONNECT_TIMEOUT: &str = "30";
+/// Settings of the session from its first statement on. What `ALTER ROLE … SET` and `ALTER DATABASE … SET` say, which
+/// anybody who owns the role or the database can, comes after them: no name is looked up where others make names.
+const OPTIONS: &str = "-c search_path=pg_catalog,pg_temp -c standard_conforming_strings=on -c client_min_messages=warning \
+                       -c default_transaction_read_only=off -c statement_timeout=0 -c lock_timeout=0";
 /// How often a silent program is left alone to see whether the job was cancelled, in nanoseconds.
 const PATIENCE: i64 = 100_000_000;
 
@@ -110,7 +114,8 @@ impl Program<'_> {
             .env("PGUSER", &database.user)
             .env("PGDATABASE", &database.dbname)
             .env("PGCONNECT_TIMEOUT", CONNECT_TIMEOUT)
-            .env("PGAPPNAME", "zbackup");
+            .env("PGAPPNAME", "zbackup")
+            .env("PGOPTIONS", OPTIONS);
         if let Some(password) = &database.password {
             command.env("PGPASSFILE", format!("/dev/fd/{PASSWORD_FD}"));
             descriptors.push(FdMapping {

@@ -195,11 +195,6 @@ impl<'a> Load<'a> {
         self.doing = Doing::Dump(self.session.lines());
         self.feed(dump)?;
         self.doing = Doing::Step("check what was loaded");
-        self.session.settings()?;
-        // Where it is not named last, what is temporary comes first: a function of the dump could have made a
-        // catalog of its own.
-        self.session
-            .send("SET search_path = pg_catalog, pg_temp;")?;
         let tables = self.count()?;
         let mut warnings = self.unproven_constraints()?;
         warnings.extend(present.losses());
@@ -262,7 +257,8 @@ impl<'a> Load<'a> {
             self.monitor.check()?;
         }
         self.script.finish().map_err(fault)?;
-        // What it reads next is ours again.
+        // What is asked next is ours again: the dump, and functions in it, could have set where names are looked up.
+        self.session.settings()?;
         self.session.sync()
     }
 
@@ -361,6 +357,9 @@ impl<'a> Load<'a> {
         self.session.has_grace(COMMIT_GRACE);
         self.doing = Doing::Commit;
         self.session.send("COMMIT;")?;
+        // Deferred triggers of the dump ran in it.
+        self.session
+            .send("SET search_path = pg_catalog, pg_temp;")?;
         let status: Option<String> = self.session.ask(&format!("to_json(txid_status({id}))"))?;
         match status.as_deref() {
             Some("committed") => Ok(()),

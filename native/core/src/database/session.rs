@@ -153,11 +153,11 @@ impl<'a> Session<'a> {
     /// Settings that a dump may change, and that our own statements need.
     pub(super) fn settings(&mut self) -> Result<(), Stopped> {
         self.send(
-            "SET standard_conforming_strings = on;
+            "SET search_path = pg_catalog, pg_temp;
+             SET standard_conforming_strings = on;
              SET client_encoding = 'UTF8';
              SET client_min_messages = warning;
              SET synchronous_commit = on;
-             SELECT pg_catalog.set_config('search_path', '', false);
              SELECT pg_catalog.set_config(s.name, v.value, false) FROM pg_catalog.pg_settings s JOIN (VALUES
                 ('lock_timeout', '30s'), ('statement_timeout', '0'), ('transaction_timeout', '0'),
                 ('idle_in_transaction_session_timeout', '0'), ('idle_session_timeout', '0')
@@ -186,7 +186,7 @@ impl<'a> Session<'a> {
 
     /// Waits until all that was sent is done.
     pub(super) fn sync(&mut self) -> Result<(), Stopped> {
-        self.ask::<bool>("to_json(true)").map(|_| ())
+        self.ask::<bool>("pg_catalog.to_json(true)").map(|_| ())
     }
 
     /// Asks for a value as JSON.
@@ -201,7 +201,7 @@ impl<'a> Session<'a> {
         json: &str,
     ) -> Result<T, Stopped> {
         let question = format!(
-            "{with} SELECT '{}' || coalesce(({json})::pg_catalog.text, 'null');",
+            "{with} SELECT '{}' OPERATOR(pg_catalog.||) coalesce(({json})::pg_catalog.text, 'null');",
             self.token
         );
         self.send(&question)?;
