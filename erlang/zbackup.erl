@@ -300,7 +300,7 @@ shell_restore(Site, Name) ->
     shell_restore(Site, Name, []).
 
 %% @doc The same of these pieces only.
--spec shell_restore(request() | text(), text(), [piece()]) -> ok | error().
+-spec shell_restore(request() | text(), text(), [piece() | trust_dump]) -> ok | error().
 shell_restore(Site, Name, Only) ->
     zbackup_shell:restore(Site, Name, Only).
 

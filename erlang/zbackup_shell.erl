@@ -41,6 +41,8 @@ help() ->
         "  zbackup:shell_verify(SITE, [NAME]).  prove some of them\n"
         "  zbackup:shell_restore(SITE, NAME).   bring the site back; NAME \"recent\" is the newest\n"
         "  zbackup:shell_restore(SITE, NAME, [database, files, config, security]).   or some of it\n"
+        "  zbackup:shell_restore(SITE, NAME, [trust_dump]).   also one that is not encrypted: its SQL can do\n"
+        "                                       what the database's user can\n"
         "  zbackup:shell_push(SITE).            upload to the offsite store\n"
         "  zbackup:shell_pull(SITE).            download what it has and this machine has not\n"
         "\n"
@@ -84,9 +86,11 @@ verify(Site, Names) ->
             failed(Error)
     end.
 
--spec restore(site(), zbackup:text(), [zbackup:piece()]) -> ok | zbackup:error().
-restore(Site, Name, Only) ->
-    case run(zbackup:restore(request(Site), Name, #{only => Only})) of
+-spec restore(site(), zbackup:text(), [zbackup:piece() | trust_dump]) -> ok | zbackup:error().
+restore(Site, Name, Words) ->
+    {Trust, Only} = lists:partition(fun(Word) -> Word =:= trust_dump end, Words),
+    Options = #{only => Only, trust_dump => Trust =/= []},
+    case run(zbackup:restore(request(Site), Name, Options)) of
         {ok, Report} -> restored(Report);
         {error, _, _} = Error -> failed(Error)
     end.

@@ -45,7 +45,7 @@
     password => text() | undefined,
     schema => text() | undefined,            % public
     pg_dump => text() | undefined,           % the command; pg_dump in the PATH
-    psql => text() | undefined               % the command; beside pg_dump, or in the PATH
+    psql => text() | undefined               % ignored: a restore needs no psql any more
 }.
 
 -type encryption() :: #{password := text()} | #{password_file := text()}.
@@ -93,14 +93,18 @@
 
 %% Without `only', all that the backup has. With the `timestamp' of a backup, a newer one that got its name
 %% meanwhile is not restored.
--type restore_options() :: #{only => [piece()], timestamp => integer() | undefined}.
+-type restore_options() :: #{
+    only => [piece()],
+    timestamp => integer() | undefined,
+    trust_dump => boolean()                  % consent to load a dump of which nothing proves who made it
+}.
 -type piece() :: database | files | config | security.
 
 %% A `drill' rehearses the restore of each dump that is proven: it is loaded into the server of the request,
 %% in a transaction that is rolled back.
 %% `record' keeps in the list what came out, unless another job has the folder for longer than some seconds (a
 %% backup, a restore): `recorded' in the result says whether that was done.
--type verify_options() :: #{drill => boolean(), record => boolean()}.
+-type verify_options() :: #{drill => boolean(), trust_dump => boolean(), record => boolean()}.
 
 -type job() :: reference().
 -type error() :: {error, kind(), Message :: unicode:unicode_binary()}.

@@ -30,7 +30,7 @@ restores(Config) ->
     #{name := Name} = backup_host:backup(Context),
     fake_restore(fun(Request, RestoredName, Options) ->
         ?assertMatch(#{site := <<"testsite">>, media_dir := _, config_files := [_], security_dir := _}, Request),
-        ?assertEqual({Name, #{only => [config, database]}}, {RestoredName, Options}),
+        ?assertEqual({Name, #{only => [config, database], trust_dump => true}}, {RestoredName, Options}),
         {ok, #{backup => #{}, restored => [database], skipped => [], warnings => []}}
     end),
     ?assertEqual(ok, mod_backup:observe_backup_restore({backup_restore, Name, [database, config]}, Context)),
@@ -207,7 +207,7 @@ restore_options(Config) ->
     backup_host:put_config(backup_encrypt_password, <<"pw">>),
     _ = mod_backup:restore_backup(Context),
     _ = mod_backup:restore_backup(<<"recent">>, [], Context),
-    Expected = {asked, <<"recent">>, #{only => [database, files]}, #{password => <<"pw">>}},
+    Expected = {asked, <<"recent">>, #{only => [database, files], trust_dump => true}, #{password => <<"pw">>}},
     receive Expected -> ok after 0 -> error(first) end,
     receive Expected -> ok after 0 -> error(second) end,
     ?assertEqual({error, {unknown_option, everything}},

@@ -51,7 +51,7 @@ pg_dump(Dir, Name, Script) ->
 -spec dump(iodata()) -> iodata().
 dump(Middle) ->
     [
-        "printf -- '--\\n-- PostgreSQL database dump\\n--\\n\\nCOPY t FROM stdin;\\n'\n",
+        "printf -- '--\\n-- PostgreSQL database dump\\n--\\n\\nCOPY public.t FROM stdin;\\n'\n",
         Middle,
         "\nprintf -- '\\n\\\\.\\n--\\n-- PostgreSQL database dump complete\\n--\\n\\n'\n"
     ].

@@ -80,14 +80,15 @@ restore(Config) ->
 %% As much is done as there is, and not more.
 progress_of_a_restore(Config) ->
     Dir = ?config(dir, Config),
-    %% The server takes the first of it, and then nothing for two seconds: on any machine.
-    Slow = filename:join(Dir, "slow_psql"),
-    test_site:write(Slow, "#!/bin/sh\n{ dd bs=64k count=40 2>/dev/null; sleep 2; cat; } | psql \"$@\"\n"),
-    ok = file:change_mode(Slow, 8#755),
-    Database = (?config(database, Config))#{psql => Slow},
-    Site = test_site:new(Dir, #{database => Database, encryption => #{password => "secret"}}),
-    psql(Dir, ["insert into ", quoted(?config(schema, Config)), ".rsc (title) ",
-               "select md5(n::text) from generate_series(1, 500000) n;"]),
+    Schema = quoted(?config(schema, Config)),
+    Site = test_site:new(Dir, #{database => ?config(database, Config), encryption => #{password => "secret"}}),
+    %% The server takes some rows, and then nothing for two seconds: on any machine.
+    psql(Dir, ["create function ", Schema, ".slow(text) returns boolean language plpgsql as ",
+               "'begin if $1 = ''slow'' then perform pg_sleep(2); end if; return true; end'; ",
+               "alter table ", Schema, ".rsc add check (", Schema, ".slow(title));",
+               "insert into ", Schema, ".rsc (title) select md5(n::text) from generate_series(1, 100000) n;",
+               "insert into ", Schema, ".rsc (title) values ('slow');",
+               "insert into ", Schema, ".rsc (title) select md5(n::text) from generate_series(1, 400000) n;"]),
     {ok, _} = run(zbackup:backup(Site)),
     {ok, Job} = zbackup:restore(Site, <<"recent">>),
     {{ok, _}, All} = zbackup:await(Job, fun(Progress, Seen) -> [Progress | Seen] end, []),

@@ -17,6 +17,11 @@
             <div class="checkbox"><label><input type="checkbox" name="security" value="1"> {_ Certificates and secrets _}</label></div>
         {% endif %}
     </fieldset>
+    {% if backup.is_database_present and not backup.is_encrypted %}
+        <p class="alert alert-warning">
+            {_ This backup is not encrypted: nothing proves who made it. While it is restored, it can do whatever the site can do in its database. Restore it only when you know where it was kept. _}
+        </p>
+    {% endif %}
     <div class="form-group">
         <label for="{{ #confirm }}">{_ Type the name of the site to confirm _} (<code>{{ m.site.site|default:m.site.sitename }}</code>)</label>
         <input id="{{ #confirm }}" class="form-control do_autofocus" type="text" name="confirm" autocomplete="off" autofocus>

@@ -153,8 +153,11 @@ restore(Name, Parts, Options, Server, Context) ->
     Request = backup_site:restorable(Context),
     Offsite = backup_config:offsite(Context),
     Before = encryption(Parts, Context),
+    % The page says what a backup that is not encrypted can do, and asks for the site's name. An operator's command, and
+    % a replica that is configured to follow a store, have consented by naming it.
+    Consented = Options#{only := Parts, trust_dump => true},
     Restored = try
-        job(zbackup:restore(Request, Name, Options#{only := Parts}), Server, Context)
+        job(zbackup:restore(Request, Name, Consented), Server, Context)
     after
         backup_pool:unpause()
     end,

@@ -54,6 +54,10 @@ pub(crate) enum Command {
         /// rolled back
         #[arg(long, requires = "config")]
         drill: bool,
+        /// Load dumps too of which nothing proves who made them (not encrypted, or by Zotonic's own module):
+        /// their SQL can do what the database's user can, and not all of that is undone
+        #[arg(long, requires = "drill")]
+        trust_dump: bool,
         /// Print the result for a program to read
         #[arg(long)]
         json: bool,
@@ -121,6 +125,10 @@ pub(crate) enum Command {
         /// asked for
         #[arg(long, value_name = "FILE")]
         password_file: Option<PathBuf>,
+        /// Load a dump of which nothing proves who made it (not encrypted, or by Zotonic's own module): its
+        /// SQL can do what the database's user can. Who answers the question with yes has said so
+        #[arg(long)]
+        trust_dump: bool,
         /// Do not ask before it begins
         #[arg(long)]
         yes: bool,

@@ -15,6 +15,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Weak};
+use zbackup_core::database::UnprovenDump;
 use zbackup_core::error::{Error, ErrorKind, Result, harmless};
 use zbackup_core::progress::{Cancel, Monitor, NoProgress, Progress};
 use zbackup_core::secret::{Password, Secret};
@@ -205,6 +206,7 @@ fn run(args: &Args, cancel: Cancel) -> Result<u8> {
             from,
             password_file,
             drill,
+            trust_dump,
             json,
         } => {
             let (folder, site) = folder(from)?;
@@ -215,7 +217,10 @@ fn run(args: &Args, cancel: Cancel) -> Result<u8> {
                     "--drill needs a server: add [database] to the site".into(),
                 ));
             }
-            let drill = database.filter(|_| *drill);
+            let drill = database.filter(|_| *drill).map(|database| verify::Drill {
+                database,
+                unproven_dump: UnprovenDump::if_trusted(*trust_dump),
+            });
             let verified = with_password(
                 password_file.as_deref(),
                 site.as_ref(),
@@ -303,6 +308,7 @@ fn run(args: &Args, cancel: Cancel) -> Result<u8> {
             only,
             timestamp,
             password_file,
+            trust_dump,
             yes,
             json,
         } => {
@@ -317,11 +323,15 @@ fn run(args: &Args, cancel: Cancel) -> Result<u8> {
             let mut options = restore::Options {
                 only: only.iter().map(|piece| (*piece).into()).collect(),
                 timestamp: *timestamp,
+                unproven_dump: UnprovenDump::if_trusted(*trust_dump),
             };
             let plan = restore::plan(&site, name, &options)?;
             if !*yes && !confirm(&show::plan(&plan, &site)?)? {
                 tell("nothing was changed\n");
                 return Ok(FAILED);
+            }
+            if !*yes && show::is_unproven(&plan) {
+                options.unproven_dump = UnprovenDump::Load; // the question said so
             }
             // The one that was agreed to, also when "recent" is another by now, or its name another's.
             let name = plan.backup.name.as_str();
@@ -379,6 +389,13 @@ fn read_site(config: &Path) -> Result<Site> {
                 file.display()
             ));
         }
+    }
+    if site
+        .database
+        .as_ref()
+        .is_some_and(|database| database.psql.is_some())
+    {
+        tell("zbackup: note: the setting psql is ignored: a restore needs no psql any more\n");
     }
     Ok(site)
 }

@@ -128,7 +128,16 @@ pub(crate) fn plan(plan: &Plan, site: &Site) -> Result<String> {
             }
         };
     }
+    if is_unproven(plan) {
+        out += "  nothing proves who made this backup (it is not encrypted): while it is loaded, the SQL in it can do \
+                whatever the database's user can\n";
+    }
     Ok(out)
+}
+
+/// True if the backup, as its catalog says, has a dump that somebody may have changed.
+pub(crate) fn is_unproven(plan: &Plan) -> bool {
+    plan.pieces.contains(&Piece::Database) && !plan.backup.is_encrypted
 }
 
 pub(crate) fn restored(report: &restore::Report) -> String {

@@ -442,7 +442,7 @@ fn a_dump_that_a_restore_would_refuse_is_warned_of_and_kept() {
     }
     site.run("backup")
         .expect(0, &["warning", "a restore would refuse"]);
-    let ran = site.run("restore recent --yes");
+    let ran = site.run("restore recent --yes --trust-dump");
     assert!(
         ran.said().contains(&format!("line {line} of the dump")),
         "{ran:#?}"
@@ -491,7 +491,7 @@ fn a_large_dump_passes_through() {
     let data = site.path("data");
     write(&data, noise(8 << 20, 3));
     site.fake_dump(&format!(
-        "printf -- '--\\n-- PostgreSQL database dump\\n--\\nCOPY t FROM stdin;\\n'; base64 '{}'; printf -- '\\\\.\\n--\\n-- PostgreSQL database dump complete\\n--\\n'",
+        "printf -- '--\\n-- PostgreSQL database dump\\n--\\nCOPY s.t FROM stdin;\\n'; base64 '{}'; printf -- '\\\\.\\n--\\n-- PostgreSQL database dump complete\\n--\\n'",
         data.display()
     ));
     site.encrypt(true);

@@ -72,7 +72,7 @@ fn a_disk_that_fails_at_any_write_leaves_the_old_site_or_the_new_one() {
     write(&site.path("media/a.txt"), "worse");
     fs::remove_file(site.path("media/new")).unwrap();
     let worse = tree(&site.path("media"));
-    let words = format!("restore {name} --yes");
+    let words = format!("restore {name} --yes --trust-dump");
     for faults in [
         &[("FAULT_ERRNO", ENOSPC), ("FAULT_FOREVER", "1")][..],
         &[("FAULT_ERRNO", EIO)],
@@ -167,7 +167,7 @@ fn a_disk_that_is_full_at_any_page_leaves_the_old_site() {
     let step = if times() == 1 { 64 } else { 4 };
     for pages in (0..).step_by(step) {
         disk.fill(pages);
-        let ran = disk.run(&site.zbackup(&format!("restore {name} --yes")));
+        let ran = disk.run(&site.zbackup(&format!("restore {name} --yes --trust-dump")));
         let is_full = !ran.status.success();
         tally.step(is_full);
         if is_full {
@@ -204,7 +204,7 @@ fn a_disk_that_does_things_by_halves_is_no_fault() {
         tally.step(true);
         write(&site.path("media/a.txt"), "worse");
         short(&format!(
-            "restore {name} --yes --only files,config,security"
+            "restore {name} --yes --trust-dump --only files,config,security"
         ));
         tally.step(true);
         assert_same(&tree(&site.path("media")), &before);

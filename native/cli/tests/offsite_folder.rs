@@ -54,7 +54,14 @@ fn interrupt_a_restore(site: &Site, name: &str) {
             .arg(format!(
                 "--inject=rename,renameat,renameat2:signal=KILL:when={nth}"
             ))
-            .args([common::ZBACKUP, "restore", name, "--yes", "--config"])
+            .args([
+                common::ZBACKUP,
+                "restore",
+                name,
+                "--yes",
+                "--trust-dump",
+                "--config",
+            ])
             .arg(site.config());
         Running::start(&mut command).wait(SOON * 6);
         if journal.exists() {

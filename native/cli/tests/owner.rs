@@ -11,6 +11,8 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 const NOBODY: u32 = 65534;
 
@@ -80,14 +82,15 @@ fn what_root_restores_is_its_owners_and_its_owner_can_go_on() {
     let name = site.backup();
     // Also what is not there yet, the folders above it too.
     sh("rm -r \"$1/priv\" \"$1/security\"", &[&site.path("")]).good();
-    site.run(&format!("restore {name} --yes")).good();
+    site.run(&format!("restore {name} --yes --trust-dump"))
+        .good();
     is_nobodys(&site, "a restore");
 
     // A restore that is killed while the database is loaded, with all files staged.
     let there = site.load_for_ever();
     to_nobody(&site);
     site.backup();
-    let running = Running::start(&mut site.zbackup(&format!("restore {name} --yes")));
+    let running = Running::start(&mut site.zbackup(&format!("restore {name} --yes --trust-dump")));
     until("it loads", || there.exists());
     fs::remove_file(&there).unwrap();
     assert!(site.backups().join(".restore.json").exists());
@@ -117,7 +120,14 @@ fn what_root_restores_is_its_owners_and_its_owner_can_go_on() {
             .arg(format!(
                 "--inject=rename,renameat,renameat2:signal=KILL:when={nth}"
             ))
-            .args([ZBACKUP, "restore", &name, "--yes", "--config"])
+            .args([
+                ZBACKUP,
+                "restore",
+                &name,
+                "--yes",
+                "--trust-dump",
+                "--config",
+            ])
             .arg(site.config());
         if Running::start(&mut command).wait(SOON * 6).status.success() {
             break;
@@ -230,7 +240,7 @@ fn root_follows_a_link_of_an_account_only_to_what_is_that_accounts() {
         std::os::unix::fs::lchown(&way, Some(owner), Some(owner)).unwrap();
         std::os::unix::fs::lchown(&media, Some(0), Some(0)).unwrap();
         std::os::unix::fs::chown(&disk, Some(target), Some(target)).unwrap();
-        site.run(&format!("restore {name} --yes --only files"))
+        site.run(&format!("restore {name} --yes --trust-dump --only files"))
     };
     link(NOBODY, 0).expect(
         2,
@@ -397,29 +407,26 @@ fn root_restores_nothing_to_where_a_link_leads_that_comes_later() {
     let server = common::postgres::Postgres::here();
     let database = server.database();
     database.sql("CREATE SCHEMA s");
-    let [psql, runs] = ["psql", "runs"].map(|name| site.path(name));
-    site.set_database(&format!("{}psql = {psql:?}\n", database.settings("s")));
+    let runs = Arc::new(AtomicU32::new(0));
+    let (media, aside) = (site.path("media"), site.path("media.away"));
+    let (left, target) = (runs.clone(), outside.path().to_owned());
+    let port = common::wire::tapped(database.port(), move || {
+        if left.fetch_sub(1, Ordering::SeqCst) == 1 {
+            fs::rename(&media, &aside).unwrap();
+            std::os::unix::fs::symlink(&target, &media).unwrap();
+            std::os::unix::fs::lchown(&media, Some(65534), None).unwrap();
+        }
+    });
+    site.set_database(&database.settings_at(port, "s"));
     // Also where the folder was made by root.
     for owner in [NOBODY, 0] {
         for run in [1, 2] {
-            let script = format!(
-                "#!/bin/sh\n\
-                 echo run >>'{runs}'\n\
-                 if [ $(wc -l <'{runs}') = {run} ]; then\n\
-                 mv -T '{media}' '{media}.away'; ln -s '{outside}' '{media}'; chown -h 65534 '{media}'\n\
-                 fi\n\
-                 exec psql \"$@\"\n",
-                runs = runs.display(),
-                media = site.path("media").display(),
-                outside = outside.path().display(),
-            );
-            common::write_script(&psql, &script);
             to_nobody(&site);
             std::os::unix::fs::chown(site.path("media"), Some(owner), None).unwrap();
             let name = site.backup();
-            let _ = fs::remove_file(&runs);
+            runs.store(run, Ordering::SeqCst);
             let at = format!("{owner}, run {run}");
-            let ran = site.run(&format!("restore {name} --yes"));
+            let ran = site.run(&format!("restore {name} --yes --trust-dump"));
             assert!(site.path("media").is_symlink(), "{at}: {ran:#?}");
             let found = tree(outside.path()).into_keys().collect::<Vec<_>>();
             assert_eq!(found, [Path::new("id_rsa")], "{at}: {ran:#?}");
@@ -442,9 +449,10 @@ fn root_restores_no_configuration_by_a_link_of_the_account() {
     site.set("config_files", "[\"priv/zotonic_site.config\"]");
     to_nobody(&site);
     lead(&site, "priv/config.d", outside.path(), NOBODY);
-    site.run(&format!("restore {name} --yes --only config"))
+    site.run(&format!("restore {name} --yes --trust-dump --only config"))
         .expect(2, &["priv/config.d", "symbolic link of another account"]);
     assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 1);
     lead_back(&site, "priv/config.d");
-    site.run(&format!("restore {name} --yes")).good();
+    site.run(&format!("restore {name} --yes --trust-dump"))
+        .good();
 }

@@ -17,7 +17,10 @@ fn a_site_comes_back_as_it_was() {
         let story = Story::new(&server, is_encrypted);
         let name = story.site.backup();
         story.disaster();
-        let ran = story.site.run(&format!("restore {name} --yes")).good();
+        let ran = story
+            .site
+            .run(&format!("restore {name} --yes --trust-dump"))
+            .good();
         for word in ["is restored", "1000 rows in 2 tables", "files"] {
             assert!(ran.stdout.contains(word), "{ran:#?}");
         }
@@ -53,7 +56,11 @@ fn the_newest_is_recent_and_the_report_is_for_programs_too() {
         catalog["site-old"]["timestamp"] = 1.into();
     });
     story.disaster();
-    let report = story.site.run("restore recent --yes --json").good().json();
+    let report = story
+        .site
+        .run("restore recent --yes --trust-dump --json")
+        .good()
+        .json();
     assert_eq!(report["backup"]["name"], name.as_str());
     assert_eq!(report["tables"][0]["name"], "edge");
     assert_eq!(report["tables"][0]["rows"], 500);
@@ -83,7 +90,7 @@ fn only_what_is_asked_for_is_restored() {
         let lost = story.state();
         story
             .site
-            .run(&format!("restore {name} --yes --only {only}"))
+            .run(&format!("restore {name} --yes --trust-dump --only {only}"))
             .good();
         let now = story.state();
         let before = &story.before;
@@ -114,7 +121,10 @@ fn a_new_machine_gets_its_folders() {
     story
         .database
         .sql("DROP SCHEMA \"my \"\"Site\"\"\" CASCADE");
-    story.site.run(&format!("restore {name} --yes")).good();
+    story
+        .site
+        .run(&format!("restore {name} --yes --trust-dump"))
+        .good();
     let now = story.state();
     assert_eq!(now.rows, story.before.rows);
     assert_same(&now.media, &story.before.media);
@@ -142,14 +152,16 @@ fn no_folder_is_made_for_nothing() {
     for folder in ["priv", "security"] {
         fs::remove_dir_all(site.path(folder)).unwrap();
     }
-    site.run(&format!("restore {name} --yes --only config"))
+    site.run(&format!("restore {name} --yes --trust-dump --only config"))
         .good();
     assert!(site.path("priv/zotonic_site.config").exists());
     assert!(!site.path("priv/config.d").exists());
     assert!(!site.path("security").exists());
     fs::remove_dir_all(site.path("priv")).unwrap();
-    site.run(&format!("restore {name} --yes --only security"))
-        .good();
+    site.run(&format!(
+        "restore {name} --yes --trust-dump --only security"
+    ))
+    .good();
     assert!(site.path("security/ssl/site.key").exists());
     assert!(!site.path("priv").exists());
 }
@@ -167,7 +179,7 @@ fn what_root_restores_belongs_to_the_owner_of_the_folders() {
     }
     fs::create_dir(site.path("media")).unwrap();
     chown(site.path("media"), Some(4321), Some(4322)).unwrap();
-    site.run(&format!("restore {name} --yes --only files"))
+    site.run(&format!("restore {name} --yes --trust-dump --only files"))
         .good();
     for path in ["media/a.txt", "media/2026", "media/2026/11/photo.jpg"] {
         let metadata = fs::metadata(site.path(path)).unwrap();
@@ -230,7 +242,7 @@ fn a_backup_of_zotonics_own_module_is_restored() {
     );
     story.site.encrypt(true);
     story.disaster();
-    let ran = story.site.run("restore site-w0 --yes").good();
+    let ran = story.site.run("restore site-w0 --yes --trust-dump").good();
     assert!(ran.stderr.contains("no integrity"), "{ran:#?}");
     let now = story.state();
     assert_eq!(now.rows, story.before.rows);
@@ -246,7 +258,7 @@ fn a_drill_rehearses_the_restore_and_changes_nothing() {
     let name = story.site.backup();
     story
         .site
-        .run("verify --drill")
+        .run("verify --drill --trust-dump")
         .expect(0, &["rehearsed", "1000 rows in 2 tables"]);
     story.is_unchanged(&story.before);
     // A dump that is whole, and cannot be loaded.
@@ -259,12 +271,12 @@ fn a_drill_rehearses_the_restore_and_changes_nothing() {
     story.site.run("verify").good();
     story
         .site
-        .run("verify --drill")
+        .run("verify --drill --trust-dump")
         .expect(1, &["NOT proven", "rehearsed", "seven"]);
     story.is_unchanged(&story.before);
     story.site.set_database("");
     story
         .site
-        .run("verify --drill")
+        .run("verify --drill --trust-dump")
         .expect(2, &["--drill", "[database]"]);
 }

@@ -124,7 +124,8 @@ impl<'a> Story<'a> {
     }
 
     fn restore(&self) -> std::process::Command {
-        self.site.zbackup(&format!("restore {} --yes", self.name))
+        self.site
+            .zbackup(&format!("restore {} --yes --trust-dump", self.name))
     }
 }
 
@@ -141,7 +142,14 @@ fn accident(story: &Story<'_>, calls: &str, what: &str, nth: u32) -> Ran {
         .args(["--output", "/dev/null"])
         .arg(format!("--trace={calls}"))
         .arg(format!("--inject={calls}:{what}:when={nth}"))
-        .args([ZBACKUP, "restore", &story.name, "--yes", "--config"])
+        .args([
+            ZBACKUP,
+            "restore",
+            &story.name,
+            "--yes",
+            "--trust-dump",
+            "--config",
+        ])
         .arg(story.site.config());
     Running::start(&mut command).wait(SOON * 6)
 }

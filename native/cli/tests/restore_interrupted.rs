@@ -57,7 +57,7 @@ fn a_restore_of_all_takes_the_place_of_one_that_nobody_can_settle() {
     is_kept("list");
     // Half of it could make the site half of one backup and half of another.
     for only in ["database", "files", "files,config,security"] {
-        site.run(&format!("restore {name} --yes --only {only}"))
+        site.run(&format!("restore {name} --yes --trust-dump --only {only}"))
             .expect(
                 1,
                 &["not known", "restore of database, files takes its place"],
@@ -67,7 +67,7 @@ fn a_restore_of_all_takes_the_place_of_one_that_nobody_can_settle() {
     // One that fails has taken nobody's place.
     let good = fs::read(site.part(&name, "files")).unwrap();
     fs::write(site.part(&name, "files"), &good[..good.len() - 40]).unwrap();
-    site.run(&format!("restore {name} --yes"))
+    site.run(&format!("restore {name} --yes --trust-dump"))
         .expect(4, &["damaged"]);
     is_kept("a damaged backup");
     fs::write(site.part(&name, "files"), good).unwrap();
@@ -80,7 +80,7 @@ fn a_restore_of_all_takes_the_place_of_one_that_nobody_can_settle() {
     is_kept("a backup");
 
     site.run(&format!(
-        "restore {name} --yes --only database,files --json"
+        "restore {name} --yes --trust-dump --only database,files --json"
     ))
     .expect(0, &["takes its place", "site-lost"]);
     assert!(!staged.exists());
@@ -141,10 +141,12 @@ fn a_restore_takes_the_place_of_one_whose_files_are_gone() {
     write(&journal, text.to_string());
     site.run("backup")
         .expect(1, &["half restored", "could not be moved"]);
-    site.run(&format!("restore {name} --yes --only files"))
+    site.run(&format!("restore {name} --yes --trust-dump --only files"))
         .expect(1, &["restore of database, files takes its place"]);
-    site.run(&format!("restore {name} --yes --only database,files"))
-        .expect(0, &["takes its place"]);
+    site.run(&format!(
+        "restore {name} --yes --trust-dump --only database,files"
+    ))
+    .expect(0, &["takes its place"]);
     story.is_tidy();
     assert_eq!(story.state().rows, story.before.rows);
     site.run("backup").good().without(&["warning"]);
@@ -169,7 +171,14 @@ fn a_kill_of_the_one_that_takes_the_place_loses_neither() {
                 .args(["--output", "/dev/null"])
                 .arg(format!("--trace={calls}"))
                 .arg(format!("--inject={calls}:signal=KILL:when={nth}"))
-                .args([ZBACKUP, "restore", &name, "--yes", "--config"])
+                .args([
+                    ZBACKUP,
+                    "restore",
+                    &name,
+                    "--yes",
+                    "--trust-dump",
+                    "--config",
+                ])
                 .arg(site.config());
             let ran = Running::start(&mut command).wait(SOON * 6);
             if ran.status.success() {
@@ -212,7 +221,14 @@ fn a_disk_that_fails_when_files_are_decided_on_leaves_no_restore_that_nobody_can
             // The journal stays, too.
             .arg("--inject=unlink:error=EROFS")
             .args([
-                ZBACKUP, "restore", &name, "--yes", "--only", "files", "--config",
+                ZBACKUP,
+                "restore",
+                &name,
+                "--yes",
+                "--trust-dump",
+                "--only",
+                "files",
+                "--config",
             ])
             .arg(site.config());
         let ran = Running::start(&mut command).wait(SOON * 6);
@@ -265,7 +281,7 @@ fn a_restore_that_the_server_still_works_on_is_waited_for_and_not_replaced() {
     let ask = |what: &str| story.database.admin(&format!("SELECT {what} {OTHERS}"));
     until("it runs", || !ask("backend_xid").is_empty());
     journal(ask("backend_xid").trim().parse().unwrap());
-    let restore = format!("restore {name} --yes");
+    let restore = format!("restore {name} --yes --trust-dump");
     site.run(&restore)
         .expect(1, &["still runs", "pg_terminate_backend"])
         .without(&["takes its place"]);
@@ -281,7 +297,7 @@ fn restoring() -> (Site, Running) {
     let mut site = Site::new();
     let there = site.load_for_ever();
     let name = site.backup();
-    let running = Running::start(&mut site.zbackup(&format!("restore {name} --yes")));
+    let running = Running::start(&mut site.zbackup(&format!("restore {name} --yes --trust-dump")));
     until("it restores", || there.exists());
     (site, running)
 }
@@ -301,7 +317,7 @@ fn what_only_reads_works_while_a_restore_is_under_way() {
         site.run(&format!("{words} --json")).good().json();
     }
     // What does not is told what is under way.
-    for words in ["backup", "restore recent --yes"] {
+    for words in ["backup", "restore recent --yes --trust-dump"] {
         site.run(words)
             .expect(1, &["a restore from", &busy, "try again"]);
     }
@@ -314,7 +330,7 @@ fn what_only_reads_works_while_a_restore_is_under_way() {
     for words in ["list", "verify"] {
         site.run(words).good().without(&["warning"]);
     }
-    site.run("restore recent --yes")
+    site.run("restore recent --yes --trust-dump")
         .expect(1, &["a backup to", &format!("PID {}", running.pid())]);
     running.signal("INT");
     running.wait(SOON);
@@ -328,7 +344,7 @@ fn only_the_backup_that_was_agreed_to_is_restored() {
     let made = site.catalog()[&name]["timestamp"].as_i64().unwrap();
     write(&site.path("media/a.txt"), "later");
     let now = tree(&site.path("media"));
-    let restore = format!("restore {name} --yes --only files");
+    let restore = format!("restore {name} --yes --trust-dump --only files");
     let other = made - 7 * 86_400;
     site.run(&format!("{restore} --timestamp {other}"))
         .expect(1, &[&name, "that was chosen", "not there any more"]);

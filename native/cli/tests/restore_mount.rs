@@ -60,7 +60,7 @@ fn a_disk_in_the_media_gets_its_files() {
              echo other >media/big/later
              rm -r media/big/deep media/big/link media/big/sparse
              name=$(\"$1\" list --json --config site.toml | grep -o '\"site-[^\"]*\"' | head -1 | tr -d '\"')
-             \"$1\" restore \"$name\" --yes --config site.toml
+             \"$1\" restore \"$name\" --yes --trust-dump --config site.toml
              rm -rf found; mkdir found
              for at in photo big/photo big/deep/photo; do
                 cat media/$at; stat -c '%a %Y' media/$at
@@ -103,7 +103,7 @@ fn media_that_are_a_disk_are_restored_on_it() {
              echo 'in the backup' >media/photo
              \"$1\" backup --config site.toml
              echo newer >media/photo
-             strace -f -qq -e trace=renameat,renameat2 -o trace \"$1\" restore recent --yes --config site.toml
+             strace -f -qq -e trace=renameat,renameat2 -o trace \"$1\" restore recent --yes --trust-dump --config site.toml
              cat media/photo >photo
              ls -A media >left"
         );
@@ -127,7 +127,7 @@ fn what_does_not_fit_on_a_disk_in_the_media_is_known_before() {
          mount -t tmpfs -o size=2m none media/big
          echo newer >media/a.txt
          set +e
-         \"$1\" restore recent --yes --config site.toml 2>said; echo $? >code
+         \"$1\" restore recent --yes --trust-dump --config site.toml 2>said; echo $? >code
          cat media/a.txt >after
          find . -name '.zbackup-*' -o -name .restore.json >left";
     if !mounting(&site, script) {
@@ -160,7 +160,7 @@ fn what_fits_on_a_disk_in_the_media_in_the_place_of_what_is_there_is_restored() 
          mount -t tmpfs -o size=10m none media/big
          for at in 0 1 2 3 4 5; do head -c 1048576 /dev/zero >media/big/$at; done
          ln media/big/0 media/big/same
-         \"$1\" restore recent --yes --config site.toml
+         \"$1\" restore recent --yes --trust-dump --config site.toml
          sha256sum media/big/* >after";
     if !mounting(&site, script) {
         return;
@@ -183,7 +183,7 @@ fn a_disk_in_the_place_of_a_file_is_known_before() {
          mount -t tmpfs none media/a.txt
          echo newer >media/empty
          set +e
-         \"$1\" restore recent --yes --config site.toml 2>said; echo $? >code
+         \"$1\" restore recent --yes --trust-dump --config site.toml 2>said; echo $? >code
          cat media/empty >after";
     if !mounting(&site, script) {
         return;
@@ -204,11 +204,11 @@ fn configuration_that_does_not_fit_is_not_unpacked() {
     let script = "\"$1\" backup --config site.toml
         mount -t tmpfs -o size=3m none security
         name=$(\"$1\" list --json --config site.toml | grep -o '\"site-[^\"]*\"' | head -1 | tr -d '\"')
-        code=0; \"$1\" restore \"$name\" --yes --only security --config site.toml 2>said || code=$?
+        code=0; \"$1\" restore \"$name\" --yes --trust-dump --only security --config site.toml 2>said || code=$?
         echo $code >code
         ls -A security >left
         mount -t tmpfs -o size=9m none security
-        \"$1\" restore \"$name\" --yes --only security --config site.toml";
+        \"$1\" restore \"$name\" --yes --trust-dump --only security --config site.toml";
     if !mounting(&site, script) {
         return;
     }

@@ -27,14 +27,14 @@ fn a_damaged_part_stops_all_of_it() {
                 fs::write(&file, bad).unwrap();
                 story
                     .site
-                    .run(&format!("restore {name} --yes"))
+                    .run(&format!("restore {name} --yes --trust-dump"))
                     .expect(4, &["damaged"]);
                 story.is_unchanged(&lost);
             }
             fs::remove_file(&file).unwrap();
             story
                 .site
-                .run(&format!("restore {name} --yes"))
+                .run(&format!("restore {name} --yes --trust-dump"))
                 .expect(1, &[file.file_name().unwrap().to_str().unwrap()]);
             story.is_unchanged(&lost);
             fs::write(&file, good).unwrap();
@@ -69,7 +69,9 @@ fn a_damaged_dump_is_no_database_when_it_is_all_that_is_wanted() {
             fs::write(&file, bad).unwrap();
             story
                 .site
-                .run(&format!("restore {name} --yes --only database"))
+                .run(&format!(
+                    "restore {name} --yes --trust-dump --only database"
+                ))
                 .expect(4, &["damaged"]);
             story.is_unchanged(&lost);
         }
@@ -82,33 +84,37 @@ fn what_cannot_be_meant_is_said() {
     let mut story = Story::new(&server, false);
     story
         .site
-        .run("restore recent --yes")
+        .run("restore recent --yes --trust-dump")
         .expect(1, &["backup", "No such file"]);
     let name = story.site.backup();
     let lost = story.state();
     story
         .site
-        .run("restore site-99 --yes")
+        .run("restore site-99 --yes --trust-dump")
         .expect(1, &["no backup named \"site-99\"", &name]);
     story
         .site
-        .run(&format!("restore {name} --yes --only everything"))
+        .run(&format!(
+            "restore {name} --yes --trust-dump --only everything"
+        ))
         .expect(2, &["everything", "database", "security"]);
     story.site.unset("media_dir");
     story
         .site
-        .run(&format!("restore {name} --yes"))
+        .run(&format!("restore {name} --yes --trust-dump"))
         .expect(2, &["media_dir", "--only"]);
     story.site.set("media_dir", "\"media\"");
     story.site.set("config_files", "[]");
     story
         .site
-        .run(&format!("restore {name} --yes"))
+        .run(&format!("restore {name} --yes --trust-dump"))
         .expect(2, &["config_files", "--only"]);
     story.site.set_database("");
     story
         .site
-        .run(&format!("restore {name} --yes --only database"))
+        .run(&format!(
+            "restore {name} --yes --trust-dump --only database"
+        ))
         .expect(2, &["[database]"]);
     story.is_unchanged(&lost);
 }
@@ -123,7 +129,7 @@ fn a_wrong_password_is_told_before_anything_is_touched() {
     write(&story.site.path("password"), "another\n");
     story
         .site
-        .run(&format!("restore {name} --yes"))
+        .run(&format!("restore {name} --yes --trust-dump"))
         .expect(3, &["wrong password"]);
     story.is_unchanged(&lost);
 }
@@ -161,7 +167,9 @@ fn a_dump_that_fails_or_does_more_than_a_dump_changes_nothing() {
     ] {
         fs::write(story.site.part(&name, "database"), &original).unwrap();
         spoiled(&story, &name, before_end(what));
-        let ran = story.site.run(&format!("restore {name} --yes"));
+        let ran = story
+            .site
+            .run(&format!("restore {name} --yes --trust-dump"));
         assert!(!ran.status.success(), "{what}: {ran:#?}");
         for word in words {
             assert!(ran.said().contains(word), "{what}: no {word} in {ran:#?}");
@@ -183,7 +191,9 @@ fn a_dump_that_fails_or_does_more_than_a_dump_changes_nothing() {
     ] {
         fs::write(story.site.part(&name, "database"), &original).unwrap();
         spoiled(&story, &name, edit);
-        let ran = story.site.run(&format!("restore {name} --yes"));
+        let ran = story
+            .site
+            .run(&format!("restore {name} --yes --trust-dump"));
         assert!(
             !ran.status.success() && ran.said().contains(word),
             "{ran:#?}"
@@ -227,7 +237,7 @@ fn an_archive_that_leads_out_changes_nothing_outside() {
         ),
     ] {
         replace_files(&site, &name, script);
-        let ran = site.run(&format!("restore {name} --yes --only files"));
+        let ran = site.run(&format!("restore {name} --yes --trust-dump --only files"));
         assert!(ran.said().contains(word), "{word}: {ran:#?}");
         assert!(!ran.status.success(), "{word}: {ran:#?}");
         assert_same(&tree(&site.path("outside")), &outside);
@@ -241,7 +251,7 @@ fn an_archive_that_leads_out_changes_nothing_outside() {
          chmod 4755 good; tar -czf \"$1\" pipe etc good",
     );
     let ran = site
-        .run(&format!("restore {name} --yes --only files"))
+        .run(&format!("restore {name} --yes --trust-dump --only files"))
         .good();
     for word in ["pipe", "etc", "good"] {
         assert!(ran.stderr.contains(word), "{ran:#?}");
@@ -265,7 +275,7 @@ fn a_terminal_does_not_obey_the_names_in_an_archive() {
         "mkdir -p \"$2\"; cd \"$2\"; echo x >\"$(printf \
          'é\\033]0;owned\\007\\033[2J\\r\\302\\2332J\\342\\200\\256')\"; tar -czf \"$1\" ./é*",
     );
-    let restore = format!("restore {name} --yes --only files");
+    let restore = format!("restore {name} --yes --trust-dump --only files");
     let [warned, json] = [restore.clone(), restore + " --json"].map(|restore| {
         // What is in the way of a file is renamed, and that is said.
         let _ = fs::remove_file(&place);
@@ -291,7 +301,7 @@ fn a_terminal_does_not_obey_the_names_in_an_archive() {
 fn a_part_that_was_left_out_of_the_list_is_missed() {
     let site = Site::new();
     let name = site.backup();
-    let restore = format!("restore {name} --yes");
+    let restore = format!("restore {name} --yes --trust-dump");
     site.run(&restore).good().without(&["warning"]);
     site.edit_catalog(|catalog| {
         for key in ["files", "files_hash", "files_size"] {
@@ -308,7 +318,7 @@ fn a_part_that_was_left_out_of_the_list_is_missed() {
 #[test]
 fn a_second_one_is_told_who_is_busy() {
     let (site, running) = common::busy();
-    site.run("restore recent --yes --only files")
+    site.run("restore recent --yes --trust-dump --only files")
         .expect(1, &[&format!("PID {}", running.pid())]);
     running.signal("INT");
     running.wait(SOON);
@@ -346,7 +356,9 @@ fn a_superuser_restores_for_the_site_and_only_what_is_proven() {
         let lost = story.state();
         let changed = || story.site.path("").metadata().unwrap().modified().unwrap();
         let before = changed();
-        let ran = story.site.run(&format!("restore {name} --yes"));
+        let ran = story
+            .site
+            .run(&format!("restore {name} --yes --trust-dump"));
         // What is unpacked goes there: not before the server was asked.
         assert_eq!(changed() != before, is_encrypted);
         if is_encrypted {
@@ -368,7 +380,7 @@ fn a_superuser_restores_for_the_site_and_only_what_is_proven() {
             story.is_unchanged(&lost);
             story
                 .site
-                .run("verify --drill")
+                .run("verify --drill --trust-dump")
                 .expect(1, &["nothing proves"]);
         }
         story.is_tidy();
@@ -392,7 +404,7 @@ fn a_dump_of_another_schema_is_a_wrong_setting_and_no_damage() {
             r#"set schema to "my \"Site\"" in [database]"#,
             "take the backup of this site",
         ];
-        let restore = "restore recent --yes";
+        let restore = "restore recent --yes --trust-dump";
         story
             .site
             .run(restore)
@@ -406,13 +418,13 @@ fn a_dump_of_another_schema_is_a_wrong_setting_and_no_damage() {
         if is_encrypted {
             story
                 .site
-                .run("verify --drill")
+                .run("verify --drill --trust-dump")
                 .expect(2, &["NOT proven", "was rehearsed"])
                 .expect(2, &words)
                 .without(&["damaged"]);
             let json = story
                 .site
-                .run("verify --drill --json")
+                .run("verify --drill --trust-dump --json")
                 .expect(2, &[])
                 .json();
             assert_eq!(json[0]["parts"][0]["kind"], "usage");

@@ -143,7 +143,7 @@ impl<'a> Mysite<'a> {
                 "zbackup decrypt ",
                 "zbackup decrypt --password-file password ",
             ),
-            ("zbackup restore ", "zbackup restore --yes "),
+            ("zbackup restore ", "zbackup restore --yes --trust-dump "),
             ("verify --dir ", "verify --password-file password --dir "),
             ("mysite-3", &self.name),
             ("mysite-w2", &self.name),
@@ -243,7 +243,7 @@ fn i_lost_the_server_and_have_the_store() {
     found
         .follow(FOLLOWED[2])
         .expect(0, &[&lost.name, ": proven"]);
-    found.site.run("restore recent --yes").good();
+    found.site.run("restore recent --yes --trust-dump").good();
     found.is_back(&lost.site);
 }
 

@@ -57,8 +57,8 @@ fn wrong_usage_is_json_where_that_was_asked_for() {
         "list --json",
         "list --json --config x --dir y",
         "verify --config x --json --nonsense",
-        "restore --json --yes",
-        "restore x --json --config y --only everything --yes",
+        "restore --json --yes --trust-dump",
+        "restore x --json --config y --only everything --yes --trust-dump",
         "list --json --config /nowhere/site.toml",
     ] {
         let ran = zbackup(words.split_whitespace()).expect(2, &[]);
@@ -297,8 +297,10 @@ fn files_without_their_list_are_told_of() {
     zbackup(["list", "--dir", path]).expect(0, &words);
     site.run("verify").expect(1, &words);
     site.run(&format!("verify {name}")).expect(1, &words);
-    site.run("restore recent --yes").expect(1, &words);
-    site.run(&format!("restore {name} --yes")).expect(1, &words);
+    site.run("restore recent --yes --trust-dump")
+        .expect(1, &words);
+    site.run(&format!("restore {name} --yes --trust-dump"))
+        .expect(1, &words);
     site.run("verify").without(&["there are no backups"]);
 
     std::fs::remove_file(media).unwrap();
@@ -318,7 +320,7 @@ fn a_password_file_that_is_gone_is_not_needed_by_who_is_asked() {
     site.backup();
     std::fs::remove_file(site.path("password")).unwrap();
     let advice = "leave [encryption] out of site.toml to be asked for the password";
-    for opens in ["verify", "restore recent --yes"] {
+    for opens in ["verify", "restore recent --yes --trust-dump"] {
         site.run(opens)
             .expect(2, &["cannot read the password file", advice]);
         site.run(&format!("{opens} --password-file nowhere"))

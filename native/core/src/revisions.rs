@@ -3,8 +3,7 @@
 //! A site works on while this runs. So a table is walked along its primary key, and each step deletes
 //! what is due of the next few rows in a transaction of its own.
 
-use crate::database::Trust;
-use crate::database::session::{Session, Stopped, identifier, literal};
+use crate::database::connection::{Connection, Stopped, identifier, literal};
 use crate::error::{Error, Result};
 use crate::progress::Monitor;
 use crate::site::Database;
@@ -263,7 +262,7 @@ pub fn prune(
         Some(now) => now,
         None => match clock(&mut session) {
             Ok(now) => now,
-            Err(stopped) => return Err(session.why(stopped)),
+            Err(stopped) => return Err(session.failure(stopped)),
         },
     };
     let mut open = Some(session);
@@ -313,10 +312,10 @@ struct Walk {
 }
 
 impl Walk {
-    /// `psql` ends at an error: the next rule has one of its own.
+    /// After an error the next rule has a connection of its own.
     fn run<'a>(
         &self,
-        open: &mut Option<Session<'a>>,
+        open: &mut Option<Connection<'a>>,
         database: &'a Database,
         deleted: &mut u64,
         monitor: &'a Monitor,
@@ -330,13 +329,13 @@ impl Walk {
                 *open = Some(session);
                 Ok(())
             }
-            Err(stopped) => Err(session.why(stopped)),
+            Err(stopped) => Err(session.failure(stopped)),
         }
     }
 
     fn steps(
         &self,
-        session: &mut Session<'_>,
+        session: &mut Connection<'_>,
         deleted: &mut u64,
         monitor: &Monitor,
     ) -> Result<(), Stopped> {
@@ -355,7 +354,7 @@ impl Walk {
     }
 
     /// The last of the next few rows.
-    fn ahead(&self, session: &mut Session<'_>, from: i64) -> Result<Option<i64>, Stopped> {
+    fn ahead(&self, session: &mut Connection<'_>, from: i64) -> Result<Option<i64>, Stopped> {
         let table = &self.table;
         let step = if self.dry_run { COUNT_STEP } else { STEP };
         session.ask(&format!(
@@ -364,7 +363,7 @@ impl Walk {
         ))
     }
 
-    fn step(&self, session: &mut Session<'_>, from: i64, to: i64) -> Result<u64, Stopped> {
+    fn step(&self, session: &mut Connection<'_>, from: i64, to: i64) -> Result<u64, Stopped> {
         let Self {
             table, condition, ..
         } = self;
@@ -384,28 +383,28 @@ impl Walk {
     }
 }
 
-fn connect<'a>(database: &'a Database, monitor: &'a Monitor) -> Result<Session<'a>> {
+fn connect<'a>(database: &'a Database, monitor: &'a Monitor) -> Result<Connection<'a>> {
     let Database { dbname, schema, .. } = database;
-    let mut session = Session::start(database, FAILED, Trust::Authenticated, monitor)?;
+    let mut session = Connection::open(database, FAILED, monitor)?;
     match prepare(&mut session, schema) {
         Ok(true) => Ok(session),
         Ok(false) => Err(Error::Database(format!(
             "the schema {schema} of the database {dbname} has no revisions (no table backup_revision): it \
              should be that of a Zotonic site with mod_backup"
         ))),
-        Err(stopped) => Err(session.why(stopped)),
+        Err(stopped) => Err(session.failure(stopped)),
     }
 }
 
 /// Gives whether there are revisions.
-fn prepare(session: &mut Session<'_>, schema: &str) -> Result<bool, Stopped> {
+fn prepare(session: &mut Connection<'_>, schema: &str) -> Result<bool, Stopped> {
     let schema = identifier(schema);
     session.run(&format!("SET lock_timeout TO '{LOCK_TIMEOUT}'"))?;
     let table = literal(&format!("{schema}.backup_revision"));
     session.ask(&format!("to_json(to_regclass({table}) IS NOT NULL)"))
 }
 
-fn clock(session: &mut Session<'_>) -> Result<Timestamp, Stopped> {
+fn clock(session: &mut Connection<'_>) -> Result<Timestamp, Stopped> {
     let microseconds = session.ask("to_json((extract(epoch FROM now()) * 1000000)::bigint)")?;
     Ok(Timestamp::from_microsecond(microseconds).unwrap_or(Timestamp::UNIX_EPOCH))
 }

@@ -68,24 +68,9 @@ pub struct Database {
     /// The command that dumps a database, when it is not `pg_dump` in the `PATH`.
     #[serde(default = "default_pg_dump")]
     pub pg_dump: PathBuf,
-    /// The command that loads a dump, when it is neither beside `pg_dump` nor in the `PATH`.
+    /// Ignored: the command that loaded a dump before it was loaded by the protocol.
     #[serde(default)]
     pub psql: Option<PathBuf>,
-}
-
-impl Database {
-    /// The command that loads a dump: of the same version as the one that dumps, where that is said.
-    pub(crate) fn psql(&self) -> PathBuf {
-        const NAME: &str = "psql";
-        self.psql.clone().unwrap_or_else(|| {
-            let beside = self.pg_dump.with_file_name(NAME);
-            if is_path(&self.pg_dump) && beside.is_file() {
-                beside
-            } else {
-                NAME.into()
-            }
-        })
-    }
 }
 
 /// A bare name is looked for in the `PATH`.
@@ -174,7 +159,7 @@ impl Site {
         let commands = self
             .database
             .iter_mut()
-            .flat_map(|database| std::iter::once(&mut database.pg_dump).chain(&mut database.psql));
+            .map(|database| &mut database.pg_dump);
         let commands = commands.filter(|command| is_path(command));
         std::iter::once(&mut self.backup_dir)
             .chain(&mut self.media_dir)

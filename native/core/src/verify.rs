@@ -5,12 +5,13 @@ use crate::archive::{Contents, Incomplete, check_tar};
 use crate::catalog::{
     BackupFolder, BackupName, Catalog, Entry, Part, PartName, StoredPart, Verification,
 };
-use crate::database::{Purpose, TableRows, check_dump, check_script, watch_dump};
+use crate::database::{
+    self, Purpose, TableRows, UnprovenDump, check_dump, check_script, watch_dump,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::list;
 use crate::part_reader::PartReader;
 use crate::progress::{Monitor, Phase};
-use crate::restore;
 use crate::secret::Password;
 use crate::site::Database;
 use crate::stream::Encryption;
@@ -57,8 +58,16 @@ pub struct VerifiedPart {
     pub rehearsed: Option<Vec<TableRows>>,
 }
 
-/// Proves the backups of these names, or all of them. With the database of the site for a `drill`, each
-/// dump that is proven is loaded there as a restore would, and then rolled back.
+/// A drill: each dump that is verified is loaded into this database, in a transaction that is rolled back.
+#[derive(Debug, Clone, Copy)]
+pub struct Drill<'a> {
+    /// The database of the site.
+    pub database: &'a Database,
+    /// What to do with a dump that somebody may have changed.
+    pub unproven_dump: UnprovenDump,
+}
+
+/// Proves the backups of these names, or all of them; with a drill where that is wanted.
 ///
 /// # Errors
 /// `UnknownBackup`; `PasswordRequired`; `Io` and `Damaged` for the list itself; `Cancelled`. What is
@@ -67,7 +76,7 @@ pub fn run(
     folder: &Path,
     names: &[String],
     password: Option<&Password>,
-    drill: Option<&Database>,
+    drill: Option<Drill<'_>>,
     monitor: &Monitor,
 ) -> Result<Vec<Verified>> {
     let (entries, refused) = Catalog::load(folder)?.entries();
@@ -93,8 +102,8 @@ pub fn run(
     let mut all = Vec::new();
     for entry in entries {
         let mut verified = backup(folder, entry.clone(), password, monitor)?;
-        if let Some(database) = drill {
-            rehearse(folder, &entry, password, database, &mut verified, monitor)?;
+        if let Some(drill) = drill {
+            rehearse(folder, &entry, password, drill, &mut verified, monitor)?;
         }
         all.push(verified);
     }
@@ -264,7 +273,7 @@ fn rehearse(
     folder: &Path,
     entry: &Entry,
     password: Option<&Password>,
-    database: &Database,
+    drill: Drill<'_>,
     verified: &mut Verified,
     monitor: &Monitor,
 ) -> Result<()> {
@@ -278,8 +287,16 @@ fn rehearse(
     let length = folder.join(stored.file.as_str()).metadata();
     monitor.begin(Phase::Load, length.ok().map(|length| length.len()))?;
     let open = || PartReader::open(folder, entry, Part::Database, stored, password, monitor);
-    match open().and_then(|dump| restore::load(database, dump, Purpose::Drill, |_| Ok(()), monitor))
-    {
+    let run = || {
+        let first = open()?;
+        let trust = drill
+            .unproven_dump
+            .judge(first.encryption(), first.path(), drill.database)?;
+        let (pending, dump) = database::load(drill.database, trust, Purpose::Drill, open, monitor)?;
+        dump.finish()?;
+        pending.roll_back()
+    };
+    match run() {
         Ok(loaded) => proven.rehearsed = Some(loaded.tables),
         Err(error @ (Error::Cancelled | Error::Internal(_))) => return Err(error),
         Err(error) => {

@@ -1,14 +1,17 @@
-//! A load that is cut short, and a `psql` that is not as it should be: nothing has changed, or the server knows.
+//! A load that is cut short: nothing has changed, or the server knows.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
 
-use common::postgres::{Db, changed_site as site, has, loads, script, with};
-use common::{Scratch, until};
-use std::io::{self, Read};
+use common::postgres::{Db, changed_site as site, has, loads, with};
+use common::until;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use zbackup_core::database::{Fate, Purpose, TransactionId, Trust, fate, load};
+use zbackup_core::database::{Outcome, Purpose, TransactionId, Trust, load, outcome};
 use zbackup_core::error::{Error, ErrorKind};
 use zbackup_core::progress::{Cancel, Monitor, NoProgress};
 use zbackup_core::site::Database;
@@ -41,35 +44,27 @@ fn load_with(
     at: usize,
     then: impl FnMut(),
     monitor: &Monitor,
-) -> (Result<(), Error>, TransactionId) {
-    let mut id = None;
-    let dump = Midway {
+) -> (Result<(), Error>, Option<TransactionId>) {
+    let mut dump = Some(Midway {
         dump: dump.as_bytes(),
         at,
         then,
-    };
-    let began = |begun| {
-        id = Some(begun);
-        Ok(())
-    };
-    let result = load(
-        database,
-        dump,
-        Trust::Unproven,
-        Purpose::Replace,
-        began,
-        || Ok(()),
-        monitor,
-    );
-    (result.map(|_| ()), id.unwrap())
+    });
+    let open = || Ok(dump.take().expect("it is loaded once"));
+    match load(database, Trust::Unproven, Purpose::Replace, open, monitor) {
+        Ok((pending, _)) => {
+            let id = pending.id().clone();
+            (pending.commit().map(|_| ()), Some(id))
+        }
+        Err(error) => (Err(error), None),
+    }
 }
 
 #[test]
 fn a_connection_that_breaks_changes_nothing() {
     let (db, dump) = site();
     let before = db.all();
-    let scratch = Scratch::new();
-    let mut database = db.settings("site");
+    let database = db.settings("site");
     let silent = Monitor::silent();
     let backends = format!(
         "FROM pg_stat_activity WHERE application_name = 'zbackup' AND datname = '{}'",
@@ -79,50 +74,46 @@ fn a_connection_that_breaks_changes_nothing() {
         db.sql(&format!("SELECT pg_terminate_backend(pid) {backends}"));
     };
     for at in [0, dump.len() / 2, dump.len() - 1] {
-        let (result, id) = load_with(&database, &dump, at, terminate, &silent);
+        let (result, _) = load_with(&database, &dump, at, terminate, &silent);
         has(
             &result.unwrap_err(),
             &[
                 "the connection to the database server",
                 "broke",
+                "terminating connection",
                 "is as it was",
             ],
         );
-        assert_eq!(fate(&database, &id, &silent).unwrap(), Fate::Aborted);
         assert!(db.all() == before);
     }
-    // psql itself.
-    let pid = scratch.join("pid");
-    let psql = format!(
-        "#!/bin/sh\necho $$ >'{}'; exec psql \"$@\"\n",
-        pid.display()
+    // Between the load and its end.
+    let open = || Ok(dump.as_bytes());
+    let (pending, _) = load(&database, Trust::Unproven, Purpose::Replace, open, &silent).unwrap();
+    let id = pending.id().clone();
+    terminate();
+    has(&pending.commit().unwrap_err(), &["broke", "is as it was"]);
+    assert_eq!(outcome(&database, &id, &silent).unwrap(), Outcome::Aborted);
+    assert!(db.all() == before);
+}
+
+/// Also when the server is in the middle of a long statement.
+#[test]
+fn a_cancelled_load_ends_at_once() {
+    let (db, dump) = site();
+    let before = db.all();
+    let backends = format!(
+        "FROM pg_stat_activity WHERE application_name = 'zbackup' AND datname = '{}'",
+        db.name
     );
-    database.psql = Some(script(scratch.join("psql"), &psql));
-    let kill = || {
-        let pid = std::fs::read_to_string(&pid).unwrap();
-        assert!(
-            std::process::Command::new("kill")
-                .args(["-9", pid.trim()])
-                .status()
-                .unwrap()
-                .success()
-        );
-    };
-    for at in [0, dump.len() - 1] {
-        let (result, id) = load_with(&database, &dump, at, kill, &silent);
-        has(&result.unwrap_err(), &["killed by signal 9"]);
-        assert_eq!(fate(&database, &id, &silent).unwrap(), Fate::Aborted);
-        assert!(db.all() == before);
-    }
-    // Also when psql is in the middle of a long statement.
     let cancel = Cancel::default();
     let monitor = Monitor::new(std::sync::Arc::new(NoProgress), cancel.clone());
     let slow = with(
         &dump,
-        "INSERT INTO site.rsc (\"Title \"\"1\"\"\") SELECT pg_sleep(1000)::text;",
+        "CREATE MATERIALIZED VIEW site.slow AS SELECT pg_catalog.pg_sleep(1000)::text WITH NO DATA;
+         REFRESH MATERIALIZED VIEW site.slow;",
     );
     let database = db.settings("site");
-    let (took, id) = std::thread::scope(|scope| {
+    let took = std::thread::scope(|scope| {
         let (sender, cancelled) = std::sync::mpsc::channel();
         let is_in_it = format!("SELECT count(*) {backends} AND wait_event = 'PgSleep'");
         let db = &db;
@@ -131,58 +122,32 @@ fn a_connection_that_breaks_changes_nothing() {
             sender.send(Instant::now()).unwrap();
             cancel.cancel();
         });
-        let (result, id) = load_with(&database, &slow, usize::MAX, || (), &monitor);
+        let (result, _) = load_with(&database, &slow, usize::MAX, || (), &monitor);
         assert_eq!(result.unwrap_err().kind(), ErrorKind::Cancelled);
-        (cancelled.recv().unwrap().elapsed(), id)
+        cancelled.recv().unwrap().elapsed()
     });
     assert!(took < Duration::from_secs(10), "{took:?}");
-    // The server notices that nobody listens, and stops.
-    assert_eq!(fate(&database, &id, &silent).unwrap(), Fate::Aborted);
     let count = format!("SELECT count(*) {backends}");
     until("all of them are gone", || db.sql(&count) == "0");
     assert!(db.all() == before);
 }
 
 #[test]
-fn nothing_is_changed_before_its_start_is_written_down_and_the_backup_is_proven() {
+fn nothing_is_final_before_the_commit() {
     let (db, dump) = site();
     let before = db.all();
     let database = db.settings("site");
     let silent = Monitor::silent();
-    let refuse = || Err(Error::Usage("no".into()));
-    let result = load(
-        &database,
-        dump.as_bytes(),
-        Trust::Unproven,
-        Purpose::Replace,
-        |_| refuse(),
-        || Ok(()),
-        &silent,
-    );
-    assert_eq!(result.unwrap_err().kind(), ErrorKind::Usage);
-    let result = load(
-        &database,
-        dump.as_bytes(),
-        Trust::Unproven,
-        Purpose::Replace,
-        |_| Ok(()),
-        refuse,
-        &silent,
-    );
-    assert_eq!(result.unwrap_err().kind(), ErrorKind::Usage);
+    // Somebody could not write it down, or verify the backup.
+    let open = || Ok(dump.as_bytes());
+    drop(load(&database, Trust::Unproven, Purpose::Replace, open, &silent).unwrap());
     assert!(db.all() == before);
     // A dump that cannot be read to its end.
-    let broken = dump.as_bytes()[..2000].chain(Failing);
-    let result = load(
-        &database,
-        broken,
-        Trust::Unproven,
-        Purpose::Replace,
-        |_| Ok(()),
-        || Ok(()),
-        &silent,
-    );
-    assert_eq!(result.unwrap_err().kind(), ErrorKind::Damaged);
+    let open = || Ok(dump.as_bytes()[..2000].chain(Failing));
+    let error = load(&database, Trust::Unproven, Purpose::Replace, open, &silent)
+        .map(|_| ())
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Damaged);
     assert!(db.all() == before);
 }
 
@@ -198,60 +163,92 @@ impl Read for Failing {
     }
 }
 
+/// Stands between a client and the server, and cuts the connection at its `COMMIT`: before the server hears of it, or
+/// before the client hears the answer.
+fn cut_at_commit(server: u16, is_heard: bool) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        let mut server = TcpStream::connect(("127.0.0.1", server)).unwrap();
+        let (mut answers, mut back) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+        let is_cut = Arc::new(AtomicBool::new(false));
+        let is_silent = is_cut.clone();
+        let answering = std::thread::spawn(move || {
+            let mut block = [0; 1 << 16];
+            while let Ok(count @ 1..) = answers.read(&mut block) {
+                if is_silent.load(Ordering::SeqCst) {
+                    return; // the server has done what it was told
+                }
+                if back.write_all(&block[..count]).is_err() {
+                    return;
+                }
+            }
+        });
+        let mut block = [0; 1 << 16];
+        while let Ok(count @ 1..) = client.read(&mut block) {
+            if block[..count].windows(7).any(|part| part == b"COMMIT\0") {
+                is_cut.store(true, Ordering::SeqCst);
+                if is_heard {
+                    server.write_all(&block[..count]).unwrap();
+                    answering.join().unwrap();
+                }
+                break;
+            }
+            if server.write_all(&block[..count]).is_err() {
+                break;
+            }
+        }
+        let _ = server.shutdown(Shutdown::Both);
+        let _ = client.shutdown(Shutdown::Both);
+    });
+    port
+}
+
 #[test]
-fn an_end_that_is_not_heard_of_is_undecided_and_the_server_knows() {
-    let scratch = Scratch::new();
-    for (name, until, fated) in [
-        ("before", "/^COMMIT;$/ { s/.*//; q }", Fate::Aborted),
-        ("after", "/^COMMIT;$/ q", Fate::Committed),
-    ] {
+fn a_commit_that_is_not_answered_is_undecided_and_the_server_knows() {
+    for (is_heard, wanted) in [(false, Outcome::Aborted), (true, Outcome::Committed)] {
         let (db, dump) = site();
         let before = db.all();
-        let mut database = db.settings("site");
-        let psql = format!("#!/bin/bash\nexec psql \"$@\" < <(exec sed -u '{until}')\n");
-        database.psql = Some(script(scratch.join(name), &psql));
-        let (result, id) = load_with(&database, &dump, usize::MAX, || (), &Monitor::silent());
+        let database = db.settings("site");
+        let mut cut = database.clone();
+        cut.port = cut_at_commit(database.port, is_heard);
+        let (result, id) = load_with(&cut, &dump, usize::MAX, || (), &Monitor::silent());
         let error = result.unwrap_err();
         assert!(matches!(error, Error::Undecided(_)), "{error:?}");
         // It is written down meanwhile.
         let id = serde_json::from_str(&serde_json::to_string(&id).unwrap()).unwrap();
-        database.psql = None;
-        assert_eq!(fate(&database, &id, &Monitor::silent()).unwrap(), fated);
-        assert_eq!(db.all() == before, fated == Fate::Aborted);
+        assert_eq!(outcome(&database, &id, &Monitor::silent()).unwrap(), wanted);
+        assert_eq!(db.all() == before, wanted == Outcome::Aborted);
     }
 }
 
+/// A trigger that is deferred strikes at the commit: that is an answer.
 #[test]
-fn an_answer_without_end_is_not_waited_for() {
-    let scratch = Scratch::new();
-    let db = Db::new();
-    let mut database = db.settings("site");
-    let psql = r#"#!/bin/bash
-while read -r line; do
-    token=${line#*"SELECT 'z"}
-    [ "$token" = "$line" ] || { printf z%s "${token%%\'*}"; head -c 20M /dev/zero | tr '\0' 1; echo; }
-done
-"#;
-    database.psql = Some(script(scratch.join("psql"), psql));
-    let cancel = Cancel::default();
-    let monitor = Monitor::new(std::sync::Arc::new(NoProgress), cancel.clone());
-    std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_secs(120));
-        cancel.cancel();
-    });
-    let id = serde_json::from_str(r#"{"id":100,"server":null}"#).unwrap();
-    let error = fate(&database, &id, &monitor).unwrap_err();
-    has(&error, &["psql", "more than 16 MiB"]);
+fn a_commit_that_is_refused_leaves_the_old_site() {
+    let (db, _) = site();
+    db.sql("CREATE FUNCTION site.no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not today'; END $$");
+    let dump = with(
+        &db.dump("site"),
+        "CREATE TABLE site.late (x int);
+         CREATE CONSTRAINT TRIGGER late AFTER INSERT ON site.late DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+             EXECUTE FUNCTION site.no();
+         INSERT INTO site.late VALUES (1);",
+    );
+    let before = db.all();
+    let error = db.load("site", &dump, Purpose::Replace).unwrap_err();
+    has(&error, &["not today", "is as it was"]);
+    assert!(db.all() == before);
 }
 
 #[test]
-fn a_fate_that_the_server_does_not_know_is_not_guessed() {
+fn an_outcome_that_the_server_does_not_know_is_not_guessed() {
     let db = Db::new();
     let database = db.settings("site");
     let server = db.sql("SELECT system_identifier FROM pg_control_system()");
     let ask = |id: &str, server: &str| {
         let id = serde_json::from_str(&format!("{{\"id\":{id},\"server\":\"{server}\"}}")).unwrap();
-        fate(&database, &id, &Monitor::silent())
+        outcome(&database, &id, &Monitor::silent())
     };
     for (id, server, words) in [
         ("123456789", &*server, "does not know"),
@@ -273,80 +270,20 @@ fn a_fate_that_the_server_does_not_know_is_not_guessed() {
         &["still runs", &format!("pg_terminate_backend({pid})")],
     );
     session.run("COMMIT");
-    assert_eq!(ask(&id, &server).unwrap(), Fate::Committed);
+    assert_eq!(ask(&id, &server).unwrap(), Outcome::Committed);
     let mut away = db.settings("site");
     away.port = 1;
     let id = serde_json::from_str(&format!("{{\"id\":{id},\"server\":\"{server}\"}}")).unwrap();
-    let error = fate(&away, &id, &Monitor::silent()).unwrap_err();
+    let error = outcome(&away, &id, &Monitor::silent()).unwrap_err();
     assert!(matches!(error, Error::Database(_)), "{error:?}");
     has(&error, &["not known", "cannot be reached"]);
 }
 
+/// It was the command that loaded dumps.
 #[test]
-fn an_old_psql_loads_only_what_is_authenticated() {
+fn the_setting_psql_is_taken_and_ignored() {
     let (db, dump) = site();
-    let scratch = Scratch::new();
-    let before = db.all();
     let mut database = db.settings("site");
-    let psql = "#!/bin/bash\nread -r line\ncase $line in '\\restrict '*)\necho 'psql:<stdin>:1: error: invalid command \\restrict' >&2; exit 3 ;; esac\n\
-                exec psql \"$@\" < <(printf '%s\\n' \"$line\"; exec cat)\n";
-    database.psql = Some(script(scratch.join("psql"), psql));
-    let error = loads(&database, &dump, Purpose::Replace).unwrap_err();
-    has(
-        &error,
-        &[
-            "psql is too old",
-            "15.14",
-            "setting psql",
-            "invalid command",
-        ],
-    );
-    assert!(db.all() == before);
-    let authenticated = |dump: &str| {
-        let silent = Monitor::silent();
-        load(
-            &database,
-            dump.as_bytes(),
-            Trust::Authenticated,
-            Purpose::Replace,
-            |_| Ok(()),
-            || Ok(()),
-            &silent,
-        )
-    };
-    authenticated(&with(&dump, "\\! x")).unwrap_err();
-    assert!(db.all() == before);
-    authenticated(&dump).unwrap();
-    assert!(db.all() != before);
-}
-
-#[test]
-fn psql_is_the_one_beside_pg_dump_or_the_one_that_is_named() {
-    let (db, dump) = site();
-    let scratch = Scratch::new();
-    let marks = |name: &str| {
-        let text = format!(
-            "#!/bin/sh\n: >'{}'\nexec psql \"$@\"\n",
-            scratch.join(format!("{name} ran")).display()
-        );
-        script(scratch.join(name), &text)
-    };
-    marks("psql");
-    let ran = |name: &str| std::fs::remove_file(scratch.join(format!("{name} ran"))).is_ok();
-    let mut database = db.settings("site");
+    database.psql = Some("/nowhere/psql".into());
     loads(&database, &dump, Purpose::Drill).unwrap();
-    assert!(!ran("psql"));
-    database.pg_dump = scratch.join("pg_dump");
-    loads(&database, &dump, Purpose::Drill).unwrap();
-    assert!(ran("psql"));
-    database.psql = Some(marks("other"));
-    loads(&database, &dump, Purpose::Drill).unwrap();
-    assert!(ran("other") && !ran("psql"));
-    // In a site.toml it may be relative to that.
-    let toml = scratch.file(
-        "site.toml",
-        b"site = 's'\nbackup_dir = 'b'\n[database]\nuser = 'u'\ndbname = 'd'\npsql = './psql'\n",
-    );
-    let site = zbackup_core::site::Site::from_file(&toml).unwrap();
-    assert_eq!(site.database.unwrap().psql.unwrap(), scratch.join("psql"));
 }

@@ -186,14 +186,6 @@ fn has_connection_words(db: &Db, dump: &str) {
         |database| database.dbname = "no such".into(),
         &["there is no database no such", "createdb"],
     );
-    fails(
-        |database| database.psql = Some("/nowhere/psql".into()),
-        &[
-            "/nowhere/psql cannot be run",
-            "postgresql-client",
-            "setting psql",
-        ],
-    );
 }
 
 /// Whom the relations and functions in a schema belong to, and that itself.
@@ -378,8 +370,20 @@ fn a_dump_that_is_not_proven_gets_no_power_over_the_server() {
     has(&error, &["pg_execute_server_program", "external program"]);
     assert!(!mark.exists());
     assert!(db.all() == before);
+    // Nor with those of a superuser, who acts as the site's role.
+    has(
+        &loads_of(&admin, &evil, Trust::Authenticated, Purpose::Drill).unwrap_err(),
+        &[
+            "calls site.f()",
+            "is a superuser",
+            "the role that the site itself uses",
+        ],
+    );
+    assert!(!mark.exists());
     // It would, if it could.
-    let _ = loads_of(&admin, &evil, Trust::Authenticated, Purpose::Drill);
+    let mut psql = db.psql();
+    psql.env("PGUSER", &admin.user);
+    common::fed(&mut psql, format!("CREATE SCHEMA IF NOT EXISTS site; BEGIN; SET LOCAL ROLE \"{}\"; DROP SCHEMA site CASCADE; CREATE SCHEMA site; {evil} ROLLBACK;", db.role).as_bytes());
     assert!(mark.exists(), "this test sees nothing");
     // What is proven is loaded.
     loads_of(&admin, &dump, Trust::Authenticated, Purpose::Replace).unwrap();

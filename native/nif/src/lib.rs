@@ -24,6 +24,7 @@ use crate::request::{
 use jiff::Timestamp;
 use rustler::{Encoder, Env, ResourceArc, Term};
 use zbackup_core::catalog::Status;
+use zbackup_core::database::UnprovenDump;
 use zbackup_core::error::{Error, Result};
 use zbackup_core::schedule::TimeOfDay;
 use zbackup_core::site::time_zone;
@@ -56,7 +57,11 @@ fn start_verify<'a>(
     started(env, || {
         let request = StoreRequest::decode(request)?;
         let wanted = names(wanted)?;
-        let VerifyOptions { drill, record } = options(verify_options)?;
+        let VerifyOptions {
+            drill,
+            trust_dump,
+            record,
+        } = options(verify_options)?;
         start(env, move |monitor| {
             let (folder, password, database) = request.open()?;
             if drill && database.is_none() {
@@ -64,7 +69,13 @@ fn start_verify<'a>(
                     "a drill needs a server: the request has no database".into(),
                 ));
             }
-            let drill = database.as_ref().filter(|_| drill);
+            let drill = database
+                .as_ref()
+                .filter(|_| drill)
+                .map(|database| verify::Drill {
+                    database,
+                    unproven_dump: UnprovenDump::if_trusted(trust_dump),
+                });
             let all = verify::run(&folder, &wanted, password.as_ref(), drill, monitor)?;
             // What was found out is not lost because another job has the folder, as a restore has for long.
             let recorded = match record.then(|| verify::record(&folder, &all, Timestamp::now())) {
@@ -88,8 +99,16 @@ fn start_restore<'a>(
     started(env, || {
         let Request { source, .. } = Request::decode(request)?;
         let wanted = name(wanted)?;
-        let RestoreOptions { only, timestamp } = options(restore_options)?;
-        let options = restore::Options { only, timestamp };
+        let RestoreOptions {
+            only,
+            timestamp,
+            trust_dump,
+        } = options(restore_options)?;
+        let options = restore::Options {
+            only,
+            timestamp,
+            unproven_dump: UnprovenDump::if_trusted(trust_dump),
+        };
         start(env, move |monitor| {
             let site = source.site()?;
             let password = site.password()?;

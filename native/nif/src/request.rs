@@ -97,6 +97,9 @@ pub(crate) struct RestoreOptions {
     /// When the backup was made that is meant.
     #[serde(default)]
     pub(crate) timestamp: Option<i64>,
+    /// Load a dump of which nothing proves who made it.
+    #[serde(default)]
+    pub(crate) trust_dump: bool,
 }
 
 /// What is said of a proof.
@@ -105,6 +108,9 @@ pub(crate) struct RestoreOptions {
 pub(crate) struct VerifyOptions {
     #[serde(default)]
     pub(crate) drill: bool,
+    /// Load dumps of which nothing proves who made them, too.
+    #[serde(default)]
+    pub(crate) trust_dump: bool,
     /// Whether to keep in the list what it came to.
     #[serde(default)]
     pub(crate) record: bool,

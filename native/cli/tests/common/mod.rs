@@ -15,6 +15,7 @@ mod site;
 pub(crate) mod store;
 pub(crate) mod story;
 pub(crate) mod terminal;
+pub(crate) mod wire;
 
 #[allow(unused_imports, reason = "the same")]
 pub(crate) use noon::Noon;

@@ -31,6 +31,17 @@ impl Postgres {
     /// A new database with nothing in it, and the role that owns it: as a site has them. They go with the
     /// server.
     pub(crate) fn database(&self) -> Database<'_> {
+        self.database_in("UTF8")
+    }
+
+    /// The major version of the server.
+    pub(crate) fn version(&self) -> u32 {
+        let version = self.psql(&self.user, "postgres", "SHOW server_version_num");
+        version.good().stdout.trim().parse::<u32>().unwrap() / 10_000
+    }
+
+    /// Like [`database`](Self::database), in another encoding.
+    pub(crate) fn database_in(&self, encoding: &str) -> Database<'_> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("test {} {number}", std::process::id());
@@ -38,7 +49,9 @@ impl Postgres {
         let password = &self.password;
         for statement in [
             format!("CREATE ROLE \"{owner}\" LOGIN PASSWORD '{password}'"),
-            format!("CREATE DATABASE \"{name}\" OWNER \"{owner}\""),
+            format!(
+                "CREATE DATABASE \"{name}\" OWNER \"{owner}\" ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0"
+            ),
         ] {
             self.psql(&self.user, "postgres", &statement).good();
         }
@@ -57,17 +70,22 @@ impl Postgres {
     }
 
     fn psql(&self, user: &str, database: &str, sql: &str) -> Ran {
-        super::run(Command::new("psql").env("PGUSER", user).args([
-            "--no-psqlrc",
-            "--quiet",
-            "--tuples-only",
-            "--no-align",
-            "--set=ON_ERROR_STOP=1",
-            "--dbname",
-            database,
-            "--command",
-            sql,
-        ]))
+        super::run(
+            Command::new("psql")
+                .env("PGUSER", user)
+                .env("PGCLIENTENCODING", "UTF8")
+                .args([
+                    "--no-psqlrc",
+                    "--quiet",
+                    "--tuples-only",
+                    "--no-align",
+                    "--set=ON_ERROR_STOP=1",
+                    "--dbname",
+                    database,
+                    "--command",
+                    sql,
+                ]),
+        )
     }
 }
 
@@ -109,6 +127,18 @@ impl Database<'_> {
         self.settings_of(&self.owner, &self.server.password, schema)
     }
 
+    /// Like [`settings`](Self::settings), at another port of this machine.
+    pub(crate) fn settings_at(&self, port: u16, schema: &str) -> String {
+        let here = format!("port = {}\n", self.server.port);
+        self.settings(schema)
+            .replace(&here, &format!("port = {port}\n"))
+    }
+
+    /// The port of the server.
+    pub(crate) fn port(&self) -> &str {
+        &self.server.port
+    }
+
     pub(crate) fn settings_of_admin(&self, schema: &str) -> String {
         self.settings_of(&self.server.user, &self.server.password, schema)
     }
@@ -119,6 +149,21 @@ impl Database<'_> {
         format!(
             "host = \"{host}\"\nport = {port}\nuser = {user}\npassword = {password}\ndbname = {name}\nschema = {schema}\n"
         )
+    }
+
+    /// Writes a compressed dump in an encoding, as the site's role makes one.
+    #[track_caller]
+    pub(crate) fn dump_in(&self, encoding: &str, schema: &str, to: &std::path::Path) {
+        let script =
+            "pg_dump --no-owner --encoding=\"$1\" --schema=\"$2\" --dbname=\"$3\" | gzip >\"$4\"";
+        let mut command = Command::new("bash");
+        command
+            .args([
+                "-euo", "pipefail", "-c", script, "bash", encoding, schema, &self.name,
+            ])
+            .arg(to)
+            .env("PGUSER", &self.owner);
+        super::run(&mut command).good();
     }
 
     /// Loads a compressed dump, as a person would.

@@ -1,8 +1,8 @@
 //! A dump of the database, from `pg_dump` straight into a stream.
 
-use super::child::{Program, is_ready};
-use super::script::{Refused, Script};
-use super::statement::Schema;
+use super::connection::{Connection, STARTUP_OPTIONS};
+use super::dump_filter::{DumpFilter, Refused, Schema};
+use super::pg_process::{Program, is_ready};
 use crate::error::{Error, Result, harmless};
 use crate::progress::Monitor;
 use crate::site::Database;
@@ -21,6 +21,8 @@ const WIDE: usize = 1 << 20;
 /// time than to read it: of a wide pipe a fifth is filled in this time.
 const NAP: Duration = Duration::from_millis(1);
 
+const FAILED: &str = "the database was not dumped";
+
 /// Writes a dump of the site's schema to `out` and gives what a person should hear of: what `pg_dump`
 /// warned of, and why a restore would refuse the dump.
 ///
@@ -31,19 +33,20 @@ pub(crate) fn dump(
     out: &mut StreamWriter,
     monitor: &Monitor,
 ) -> Result<Vec<String>> {
+    let (encoding, options) = session_settings(database, monitor)?;
     let program = Program {
         database,
         command: database.pg_dump.clone(),
-        name: "pg_dump",
-        arguments: arguments(database),
-        failed: "the database was not dumped",
+        arguments: arguments(database, encoding),
+        options,
+        failed: FAILED,
     };
     let unsaid = |reason: String| {
         let command = program.command.display();
         Error::Database(format!("{command} said that it succeeded, but {reason}"))
     };
-    let (running, mut output) = program.start(None)?;
-    let mut script = Script::watched(Schema::of_site(&database.schema));
+    let (running, mut output) = program.start()?;
+    let mut filter = DumpFilter::watched(Schema::of_site(&database.schema));
     let mut flaw = None;
     let mut head = Head::default();
     let is_wide = widen(&output);
@@ -60,7 +63,7 @@ pub(crate) fn dump(
             Err(error) => return Err(Error::io("cannot read from", &database.pg_dump)(error)),
         };
         if flaw.is_none() {
-            let seen = script.pass(&block[..count], &mut |_| Ok(()));
+            let seen = filter.pass(&block[..count], &mut |_| Ok(()));
             flaw = seen.err().map(|refused: Refused| refused.to_string());
         }
         write(out, &head.pass(&block[..count]))?;
@@ -75,16 +78,30 @@ pub(crate) fn dump(
     if ended.status != "0" {
         return Err(program.failure(&ended));
     }
-    match flaw.map_or_else(|| script.finish().err(), Some) {
+    match flaw.map_or_else(|| filter.finish().err(), Some) {
         Some(flaw) => Err(unsaid(flaw)),
         None => {
-            let refusal = script.refusal().map(|refused| {
+            let refusal = filter.refusal().map(|refused| {
                 format!("the backup is whole, but a restore would refuse its database: {refused}")
             });
             let said = (!ended.said.is_empty()).then_some(ended.said);
             let warnings = said.into_iter().chain(refusal);
             Ok(warnings.map(|warning| harmless(&warning)).collect())
         }
+    }
+}
+
+/// Returns the encoding of the dump, and the settings of the session of `pg_dump`, as `PGOPTIONS` has them: those of role
+/// and database change nothing in a dump. A server that cannot be asked is `pg_dump`'s to explain.
+fn session_settings(database: &Database, monitor: &Monitor) -> Result<(&'static str, String)> {
+    match Connection::open(database, FAILED, monitor) {
+        // Nobody knows what its text is: it comes back byte by byte.
+        Ok(server) if server.server_encoding() == "SQL_ASCII" => {
+            Ok(("SQL_ASCII", server.options()))
+        }
+        Ok(server) => Ok(("UTF8", server.options())),
+        Err(error @ (Error::Cancelled | Error::Usage(_))) => Err(error),
+        Err(_) => Ok(("UTF8", STARTUP_OPTIONS.to_owned())),
     }
 }
 
@@ -146,7 +163,7 @@ impl Head {
     }
 }
 
-fn arguments(database: &Database) -> Vec<String> {
+fn arguments(database: &Database, encoding: &str) -> Vec<String> {
     // In pg_dump's patterns only a quoted name means itself.
     let schema = format!("--schema=\"{}\"", database.schema.replace('"', "\"\""));
     [
@@ -158,6 +175,6 @@ fn arguments(database: &Database) -> Vec<String> {
     ]
     .map(str::to_owned)
     .into_iter()
-    .chain([schema])
+    .chain([schema, format!("--encoding={encoding}")])
     .collect()
 }

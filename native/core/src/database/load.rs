@@ -1,24 +1,31 @@
 //! A dump into the database, in one transaction: all of it is there afterwards, or nothing has changed.
 //!
-//! The schema that is there is renamed away, the dump makes it anew, and the old one is dropped last:
-//! until the `COMMIT` everybody else sees and uses the old one. A drill does the same up to there, and
-//! rolls back. What is made belongs to the role that the old tables belonged to, and has the privileges
-//! that they had.
+//! The schema that is there is moved out of the way. The dump makes it anew, statement by statement. What was loaded is
+//! checked. Then the transaction is [`Pending`]: its end replaces the old schema, or undoes all. Until the commit
+//! everybody else sees and uses the old schema. What is made belongs to the role that the old tables belonged to, and has
+//! the privileges that they had.
 
+mod dependents;
+mod existing_schema;
 mod failure;
-mod outsiders;
-mod present;
+mod feed;
+mod guard;
 mod privileges;
+mod sequences;
 
-use super::fate::{TransactionId, server};
-use super::script::Script;
-use super::session::{Session, Stopped, fault, identifier, literal};
-use super::statement::Schema;
+use super::connection::{Connection, Stopped, fault, identifier, literal};
+use super::dump_filter::{DumpFilter, Schema};
+use super::transaction::{TransactionId, server};
 use crate::error::{Error, Result, harmless};
 use crate::progress::Monitor;
 use crate::site::Database;
+use crate::stream::Encryption;
+use existing_schema::OldSchema;
+use failure::Doing;
+use feed::SearchPath;
+use sequences::Sequences;
 use serde::{Deserialize, Serialize};
-use std::io::{self, Read};
+use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
@@ -31,12 +38,66 @@ pub enum Trust {
     Unproven,
 }
 
+impl Trust {
+    /// Returns what the encryption of a dump proves.
+    pub(crate) fn of(encryption: Encryption) -> Self {
+        match encryption {
+            Encryption::Z2 => Self::Authenticated,
+            Encryption::Z1 | Encryption::None => Self::Unproven,
+        }
+    }
+}
+
+/// What to do with a dump of which nothing proves who made it. While it is loaded its SQL can do what the site's role
+/// can, and not all of that is undone by a rollback.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum UnprovenDump {
+    /// Refuse it.
+    #[default]
+    Refuse,
+    /// Load it: somebody has consented.
+    Load,
+}
+
+impl UnprovenDump {
+    /// Loads such a dump if somebody has consented.
+    #[must_use]
+    pub fn if_trusted(is_trusted: bool) -> Self {
+        match is_trusted {
+            true => Self::Load,
+            false => Self::Refuse,
+        }
+    }
+
+    /// Returns the trust in the dump `file` of this encryption.
+    ///
+    /// # Errors
+    /// `Usage` where it takes consent, and there is none.
+    pub(crate) fn judge(
+        self,
+        encryption: Encryption,
+        file: &Path,
+        database: &Database,
+    ) -> Result<Trust> {
+        match (Trust::of(encryption), self) {
+            (Trust::Unproven, Self::Refuse) => Err(Error::Usage(format!(
+                "nothing proves who made {}: it is not encrypted, or by Zotonic's own module. While it is loaded, its \
+                 SQL can do what the database's user {} can, and not all of that is undone when it is rolled back. \
+                 To load it all the same: --trust-dump (in Erlang the option trust_dump)",
+                file.display(),
+                database.user
+            ))),
+            (trust, _) => Ok(trust),
+        }
+    }
+}
+
 /// What a dump is loaded for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     /// To take the place of what is there.
     Replace,
-    /// To see that it could. Nothing changes, and nobody is disturbed.
+    /// To see that it could. Nobody is disturbed.
     Drill,
 }
 
@@ -67,37 +128,55 @@ const LOCK_ATTEMPTS: u32 = 6;
 /// Starts the error of the last attempt.
 const BLOCKED: &str = "zbackup is blocked by ";
 
-/// Loads a dump into the site's schema. `began` gets the transaction before anything is changed;
-/// `prove` is asked after all of the dump was read and before anything is final.
+/// Loads the dump that `open` opens into the site's schema, up to the end of the transaction. The reader of the dump
+/// is returned, to be read to its end and verified before the commit.
+///
+/// A site whose functions rely on its search_path cannot be loaded without one, as `psql` cannot. Its dump is opened
+/// once more, and loaded with the schema in the path; a warning says so.
 ///
 /// # Errors
-/// `Database` with line and reason, when the database is as it was; `Undecided` when the connection
-/// broke at the very end: [`fate`](super::fate()) can tell. Errors of the closures and of the dump; `Cancelled`.
-pub fn load(
-    database: &Database,
-    dump: impl Read,
+/// `Database` with line and reason, when the database is as it was; errors of `open` and of the dump; `Cancelled`.
+pub fn load<'a, R: Read>(
+    database: &'a Database,
     trust: Trust,
     purpose: Purpose,
-    began: impl FnOnce(TransactionId) -> Result<()>,
-    prove: impl FnOnce() -> Result<()>,
-    monitor: &Monitor,
-) -> Result<Loaded> {
-    let mut load = Load::start(database, trust, purpose, monitor)?;
-    load.all(dump, began, prove)
-        .map_err(|stopped| load.why(stopped))
+    mut open: impl FnMut() -> Result<R>,
+    monitor: &'a Monitor,
+) -> Result<(Pending<'a>, R)> {
+    let mut dump = open()?;
+    let first = Load::begin(database, trust, purpose, monitor)?;
+    match first.run(&mut dump, SearchPath::Empty) {
+        Ok(pending) => Ok((pending, dump)),
+        Err(failed) if failed.relies_on_search_path => {
+            drop(dump);
+            let mut dump = open()?;
+            let second = Load::begin(database, trust, purpose, monitor)?;
+            let mut pending = second
+                .run(&mut dump, SearchPath::Site)
+                .map_err(|failed| failed.error)?;
+            pending.loaded.warnings.push(format!(
+                "functions of the site name tables without their schema, so the dump was loaded with search_path = \
+                 {}: psql refuses such a dump ({})",
+                identifier(&database.schema),
+                failed.words
+            ));
+            Ok((pending, dump))
+        }
+        Err(failed) => Err(failed.error),
+    }
 }
 
-/// Whether the site's schema can be replaced by a dump, as far as one can tell before it is loaded. Nothing
+/// Checks whether the site's schema can be replaced by a dump, as far as one can tell before it is loaded. Nothing
 /// changes.
 ///
 /// # Errors
 /// `Database` with the reason why it cannot; `Cancelled`.
 pub(crate) fn check(database: &Database, trust: Trust, monitor: &Monitor) -> Result<()> {
-    let mut load = Load::start(database, trust, Purpose::Replace, monitor)?;
-    load.look().map_err(|stopped| load.why(stopped))?;
-    // It has the answers that it was asked for, whatever psql has to say now.
-    let _ = load.session.end();
-    Ok(())
+    let mut load = Load::begin(database, trust, Purpose::Replace, monitor)?;
+    match load.inspect() {
+        Ok(_) => Ok(()),
+        Err(stopped) => Err(load.failed(stopped).error),
+    }
 }
 
 /// The first of many names.
@@ -109,36 +188,42 @@ fn few(names: &[String]) -> String {
     }
 }
 
-const UNDECIDED: &str = "the connection broke while the restored database was being made final: the \
-                         server decides whether it was";
-
-/// What was being done when something failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Doing {
-    /// "cannot …"
-    Step(&'static str),
-    /// Loading the dump, before which so many lines were sent.
-    Dump(u64),
-    Commit,
-}
-
 struct Load<'a> {
     schema: &'a str,
     trust: Trust,
     purpose: Purpose,
-    /// What was not done, when it fails.
-    failed: &'static str,
     /// The role that the dump is loaded as, where that is not the user.
-    maker: Option<String>,
-    session: Session<'a>,
-    script: Script,
+    role: Option<String>,
+    connection: Connection<'a>,
+    filter: DumpFilter,
     doing: Doing,
     warnings: Vec<String>,
     monitor: &'a Monitor,
 }
 
+/// A dump that is loaded, in a transaction that has not ended. Dropping it undoes everything.
+pub struct Pending<'a> {
+    load: Load<'a>,
+    loaded: InTransaction,
+}
+
+/// What a transaction has done so far.
+struct InTransaction {
+    id: TransactionId,
+    old: Option<OldSchema>,
+    sequences: Sequences,
+    tables: Vec<TableRows>,
+    warnings: Vec<String>,
+}
+
+impl std::fmt::Debug for Pending<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Pending").field(&self.loaded.id).finish()
+    }
+}
+
 impl<'a> Load<'a> {
-    fn start(
+    fn begin(
         database: &'a Database,
         trust: Trust,
         purpose: Purpose,
@@ -152,124 +237,103 @@ impl<'a> Load<'a> {
             schema: &database.schema,
             trust,
             purpose,
-            failed,
-            maker: None,
-            session: Session::start(database, failed, trust, monitor)?,
-            script: Script::to_load(Schema::of_site(&database.schema)),
+            role: None,
+            connection: Connection::open(database, failed, monitor)?,
+            filter: DumpFilter::to_load(Schema::of_site(&database.schema)),
             doing: Doing::Step("look at the database"),
             warnings: Vec::new(),
             monitor,
         })
     }
 
-    fn why(&mut self, stopped: Stopped) -> Error {
-        match stopped {
-            Stopped::Error(error) if self.doing == Doing::Commit => {
-                Error::Undecided(format!("{UNDECIDED} ({error})"))
-            }
-            Stopped::Error(Error::Database(reason)) => {
-                Error::Database(format!("{}: {reason}", self.failed))
-            }
-            Stopped::Error(Error::Usage(reason)) => {
-                Error::Usage(format!("{}: {reason}", self.failed))
-            }
-            Stopped::Error(error) => error,
-            Stopped::Ended => self.explain(),
+    fn run(
+        mut self,
+        dump: &mut impl Read,
+        path: SearchPath,
+    ) -> Result<Pending<'a>, failure::Failed> {
+        match self.steps(dump, path) {
+            Ok(loaded) => Ok(Pending { load: self, loaded }),
+            Err(stopped) => Err(self.failed(stopped)),
         }
     }
 
-    fn all(
-        &mut self,
-        dump: impl Read,
-        began: impl FnOnce(TransactionId) -> Result<()>,
-        prove: impl FnOnce() -> Result<()>,
-    ) -> Result<Loaded, Stopped> {
-        self.session.send("BEGIN;")?;
-        let server = server(&mut self.session)?;
-        let id = self.session.ask("to_json(txid_current())")?;
-        began(TransactionId { id, server })?;
-        let present = self.look()?;
-        let old = self.make_room(&present)?;
-        self.maker = present.other_maker().map(str::to_owned);
+    fn steps(&mut self, dump: &mut impl Read, path: SearchPath) -> Result<InTransaction, Stopped> {
+        self.connection
+            .run("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")?;
+        let id = TransactionId {
+            server: server(&mut self.connection)?,
+            id: self
+                .connection
+                .ask("pg_catalog.to_json(pg_catalog.txid_current())")?,
+        };
+        let existing = self.inspect()?;
+        let sequences = Sequences::of(&mut self.connection, self.schema)?;
+        let old = self.make_room(&existing)?;
+        self.role = existing.other_role().map(str::to_owned);
 
-        self.doing = Doing::Dump(self.session.lines());
-        self.feed(dump)?;
+        self.feed(dump, path, &existing)?;
         self.doing = Doing::Step("check what was loaded");
+        // The settings are ours again: the dump, and functions in it, could have changed them.
+        self.connection.settings()?;
+        self.become_role()?;
         let tables = self.count()?;
-        let mut warnings = self.unproven_constraints()?;
-        warnings.extend(present.losses());
+        let mut warnings = self.unchecked_constraints()?;
+        warnings.extend(existing.losses());
         warnings.append(&mut self.warnings);
-        warnings.extend(self.script.left_out());
-        // A dump could have ended it, if it is cleverer than we are.
-        let same = format!("to_json(txid_current() = {id})");
-        if !self.session.ask::<bool>(&same)? {
-            let old = old.as_deref().unwrap_or("(there was none)");
-            return Err(Stopped::Error(Error::damaged(
-                Path::new("the dump"),
-                format!(
-                    "it has ended the transaction that it was loaded in, and CHANGED the database: the \
-                     schema as it was is now called {old}; look at it, and rename it back by hand"
-                ),
-            )));
-        }
-        self.give_privileges(&present, old.as_deref())?;
-        match self.purpose {
-            Purpose::Drill => {
-                self.doing = Doing::Step("undo the drill");
-                self.session.run("ROLLBACK")?;
-            }
-            Purpose::Replace => {
-                // Nobody waits for us while this takes its time.
-                prove()?;
-                if let Some(old) = old {
-                    self.drop(&old)?;
-                }
-                self.commit(id)?;
-            }
-        }
-        // The work is done, whatever psql has to say now.
-        if let Ok(ended) = self.session.end()
-            && !ended.said.is_empty()
-        {
-            warnings.push(ended.said);
-        }
-        for warning in &mut warnings {
-            *warning = harmless(warning);
-        }
-        Ok(Loaded { tables, warnings })
+        warnings.extend(self.filter.left_out());
+        self.check_transaction(&id, old.as_ref())?;
+        self.give_privileges(&existing, old.as_ref())?;
+        warnings.append(&mut self.connection.take_notices());
+        Ok(InTransaction {
+            id,
+            old,
+            sequences,
+            tables,
+            warnings,
+        })
     }
 
-    fn feed(&mut self, mut dump: impl Read) -> Result<(), Stopped> {
-        let mut block = vec![0; 256 << 10];
-        loop {
-            let count = match dump.read(&mut block) {
-                Ok(0) => break,
-                Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => {
-                    return Err(Error::io("cannot read", Path::new("the dump"))(error).into());
-                }
-            };
-            let session = &mut self.session;
-            self.script
-                .pass(&block[..count], &mut |part| session.write(part))?;
-            // What is done is counted where the file is read.
-            self.monitor.check()?;
+    /// Acts as the role that the site's tables belong to.
+    fn become_role(&mut self) -> Result<(), Stopped> {
+        match &self.role {
+            Some(role) => self
+                .connection
+                .run(&format!("SET ROLE {}", identifier(role))),
+            None => Ok(()),
         }
-        self.script.finish().map_err(fault)?;
-        // What is asked next is ours again: the dump, and functions in it, could have set where names are looked up.
-        self.session.settings()?;
-        self.session.sync()
     }
 
-    /// The tables that are there now, and their rows: as many as the dump has.
+    /// A dump could have ended the transaction, if it is cleverer than the server and we are.
+    fn check_transaction(
+        &mut self,
+        id: &TransactionId,
+        old: Option<&OldSchema>,
+    ) -> Result<(), Stopped> {
+        let same = format!(
+            "pg_catalog.to_json(pg_catalog.txid_current() OPERATOR(pg_catalog.=) {})",
+            id.id
+        );
+        if self.connection.ask(&same)? {
+            return Ok(());
+        }
+        let old = old.map_or("(there was none)", |old| &old.name);
+        Err(Stopped::Error(Error::damaged(
+            Path::new("the dump"),
+            format!(
+                "it has ended the transaction that it was loaded in, and CHANGED the database: the schema as it was \
+                 is now called {old}; look at it, and rename it back by hand"
+            ),
+        )))
+    }
+
+    /// Counts the rows of each table: as many as the dump has.
     fn count(&mut self) -> Result<Vec<TableRows>, Stopped> {
         #[derive(Deserialize)]
         struct Table {
             name: String,
             is_forced: bool,
         }
-        let all: Option<Vec<Table>> = self.session.ask(&format!(
+        let all: Option<Vec<Table>> = self.connection.ask(&format!(
             "SELECT json_agg(json_build_object('name', relname, 'is_forced', relrowsecurity AND relforcerowsecurity)
                 ORDER BY relname) FROM pg_class c
              WHERE relnamespace = {}::regnamespace AND relkind = 'r' AND NOT EXISTS (
@@ -282,16 +346,16 @@ impl<'a> Load<'a> {
             // Its policies would hide rows from its owner too, whom we are or act as; nobody else sees it yet.
             if is_forced {
                 let open = format!("ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY");
-                self.session.run(&open)?;
+                self.connection.run(&open)?;
             }
             let rows = self
-                .session
+                .connection
                 .ask(&format!("SELECT to_json(count(*)) FROM ONLY {table}"))?;
             if is_forced {
                 let close = format!("ALTER TABLE {table} FORCE ROW LEVEL SECURITY");
-                self.session.run(&close)?;
+                self.connection.run(&close)?;
             }
-            if let Some(&wanted) = self.script.rows().get(&name)
+            if let Some(&wanted) = self.filter.rows().get(&name)
                 && wanted != rows
             {
                 return Err(fault(format!(
@@ -305,8 +369,8 @@ impl<'a> Load<'a> {
     }
 
     /// A dump says of a constraint that it never was checked; all others the server has checked.
-    fn unproven_constraints(&mut self) -> Result<Vec<String>, Stopped> {
-        let warnings: Option<Vec<String>> = self.session.ask(&format!(
+    fn unchecked_constraints(&mut self) -> Result<Vec<String>, Stopped> {
+        let warnings: Option<Vec<String>> = self.connection.ask(&format!(
             "SELECT json_agg(format('the constraint %I of %s is not checked for all rows: it was not in the \
                 site either', conname,
                 coalesce(nullif(conrelid, 0)::regclass::text, contypid::regtype::text)) ORDER BY conname)
@@ -316,23 +380,15 @@ impl<'a> Load<'a> {
         Ok(warnings.unwrap_or_default())
     }
 
-    /// Drops the old schema, when nobody uses it; names who does.
-    fn drop(&mut self, old: &str) -> Result<(), Stopped> {
-        self.doing = Doing::Step("drop the old schema");
-        self.check_outsiders(old, &[])?;
-        let drop = format!("DROP SCHEMA {} CASCADE", identifier(old));
-        self.run_when_free(&drop, old)
-    }
-
-    /// Runs a statement that locks what is in a schema, when nobody uses that; names who does.
-    fn run_when_free(&mut self, statement: &str, schema: &str) -> Result<(), Stopped> {
+    /// Runs statements of PL/pgSQL that lock what is in a schema, when nobody uses that; names who does.
+    fn run_when_free(&mut self, statements: &str, schema: &str) -> Result<(), Stopped> {
         let name = literal(&identifier(schema));
-        let block = self.session.block(&format!(
-            "DECLARE blockers text; BEGIN
+        self.connection.block(&format!(
+            "DECLARE blockers text; object record; BEGIN
                 PERFORM set_config('lock_timeout', '{LOCK_SECONDS}s', true);
                 FOR attempt IN 1..{LOCK_ATTEMPTS} LOOP
                     BEGIN
-                        {statement};
+                        {statements};
                         PERFORM set_config('lock_timeout', '30s', true);
                         RETURN;
                     EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
@@ -347,26 +403,86 @@ impl<'a> Load<'a> {
                 END LOOP;
                 RAISE EXCEPTION '{BLOCKED}%', coalesce(blockers, 'a session that has ended by now');
              END"
-        ));
-        self.session.run(&block)
+        ))
+    }
+}
+
+impl Pending<'_> {
+    /// Returns the transaction, whose outcome the server can tell later.
+    #[must_use]
+    pub fn id(&self) -> &TransactionId {
+        &self.loaded.id
     }
 
-    fn commit(&mut self, id: u64) -> Result<(), Stopped> {
-        self.doing = Doing::Step("make the restored database final");
-        self.monitor.check()?;
-        self.session.has_grace(COMMIT_GRACE);
-        self.doing = Doing::Commit;
-        self.session.send("COMMIT;")?;
+    /// Drops the old schema, and makes the new one final.
+    ///
+    /// # Errors
+    /// `Database` when the database is as it was; `Undecided` when the commit was not answered:
+    /// [`outcome`](super::outcome) can tell later; `Cancelled`.
+    pub fn commit(mut self) -> Result<Loaded> {
+        match self.end() {
+            Ok(()) => Ok(self.loaded()),
+            Err(stopped) => Err(self.load.failed(stopped).error),
+        }
+    }
+
+    fn end(&mut self) -> Result<(), Stopped> {
+        let load = &mut self.load;
+        if let Some(old) = &self.loaded.old {
+            load.doing = Doing::Step("drop the old schema");
+            load.check_dependents(&old.name)?;
+            let drop = format!("DROP SCHEMA {} CASCADE", identifier(&old.name));
+            load.run_when_free(&drop, &old.name)?;
+        }
+        load.doing = Doing::Step("make the restored database final");
+        load.monitor.check()?;
+        load.connection.set_grace(COMMIT_GRACE);
+        load.doing = Doing::Commit;
+        load.connection.run("COMMIT")?;
         // Deferred triggers of the dump ran in it.
-        self.session
-            .send("SET search_path = pg_catalog, pg_temp;")?;
-        let status: Option<String> = self.session.ask(&format!("to_json(txid_status({id}))"))?;
+        load.connection.settings()?;
+        let status = format!("to_json(txid_status({}))", self.loaded.id.id);
+        let status: Option<String> = load.connection.ask(&status)?;
         match status.as_deref() {
             Some("committed") => Ok(()),
+            Some("aborted") => {
+                load.doing = Doing::Step("make the restored database final");
+                Err(fault("the server has rolled the transaction back"))
+            }
             status => {
                 let status = status.unwrap_or("unknown");
                 Err(Error::Database(format!("the transaction is {status}")).into())
             }
+        }
+    }
+
+    /// Ends a drill: the transaction is rolled back.
+    ///
+    /// # Errors
+    /// `Database` when a sequence of the site is behind its place of before: sequences are not rolled back, and a dump
+    /// that moves those of the live site is no dump of this site. `Cancelled`.
+    pub fn roll_back(mut self) -> Result<Loaded> {
+        let load = &mut self.load;
+        load.doing = Doing::Step("undo the drill");
+        let sequences = &self.loaded.sequences;
+        let mut undone = || {
+            load.connection.run("ROLLBACK")?;
+            load.connection.settings()?;
+            sequences.check(&mut load.connection, load.schema)
+        };
+        match undone() {
+            Ok(()) => Ok(self.loaded()),
+            Err(stopped) => Err(self.load.failed(stopped).error),
+        }
+    }
+
+    fn loaded(self) -> Loaded {
+        let InTransaction {
+            tables, warnings, ..
+        } = self.loaded;
+        Loaded {
+            tables,
+            warnings: warnings.iter().map(|warning| harmless(warning)).collect(),
         }
     }
 }

@@ -1,19 +1,20 @@
-//! The database of a site: into a dump with `pg_dump`, and back with `psql`.
+//! The database of a site: into a dump with `pg_dump`, and back by PostgreSQL's protocol.
 
-mod child;
+pub(crate) mod connection;
 mod dump;
-mod fate;
+mod dump_filter;
+mod encoding;
 mod load;
-mod script;
-pub(crate) mod session;
-mod statement;
-mod token;
+mod pg_process;
+mod pgpass;
+mod tls;
+mod transaction;
 
 pub(crate) use dump::dump;
-pub use fate::{Fate, TransactionId, fate};
-pub(crate) use load::check;
-pub use load::{Loaded, Purpose, TableRows, Trust, load};
 #[doc(hidden)]
-pub use script::loaded_of;
-pub(crate) use script::watch_dump;
-pub use script::{check_dump, check_script};
+pub use dump_filter::loaded_of;
+pub(crate) use dump_filter::watch_dump;
+pub use dump_filter::{check_dump, check_script};
+pub(crate) use load::check;
+pub use load::{Loaded, Pending, Purpose, TableRows, Trust, UnprovenDump, load};
+pub use transaction::{Outcome, TransactionId, outcome};

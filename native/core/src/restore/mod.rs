@@ -13,8 +13,7 @@ mod plan;
 mod settle;
 
 pub(crate) use journal::FILE_NAME as JOURNAL;
-pub(crate) use load::load;
-use load::load_and_prove;
+use load::load_and_verify;
 pub use place::place;
 pub use plan::{Options, Piece, Plan, plan};
 pub(crate) use settle::settle_in;
@@ -22,7 +21,7 @@ pub use settle::{Settled, settle};
 
 use crate::archive::{Skipped, check_made, open_folder, remove, unpack};
 use crate::catalog::{BackupFolder, Entry, Part, StoredPart, Work};
-use crate::database::{self, Fate, Loaded, Purpose, TableRows};
+use crate::database::{self, Loaded, Outcome, Pending, Purpose, TableRows, UnprovenDump};
 use crate::durable::make_folders;
 use crate::error::{Error, Result};
 use crate::owner::Owner;
@@ -114,6 +113,7 @@ pub fn run(
         site,
         entry: &entry,
         password,
+        unproven_dump: options.unproven_dump,
         journal: RefCell::new(journal),
         monitor,
         restored: Vec::new(),
@@ -162,7 +162,8 @@ struct Restoring<'a> {
     site: &'a Site,
     entry: &'a Entry,
     password: Option<&'a Password>,
-    /// Written by the callback of the load, too.
+    unproven_dump: UnprovenDump,
+    /// Written at the end of the load, too.
     journal: RefCell<Journal>,
     monitor: &'a Monitor,
     restored: Vec<Restored>,
@@ -184,7 +185,14 @@ impl Restoring<'_> {
         if let Some((_, proof)) = proof(Part::Database)
             && let Some(database) = &self.site.database
         {
-            database::check(database, load::trust(proof.encryption), self.monitor)?;
+            let file = self
+                .site
+                .backup_dir
+                .join(self.stored(Part::Database)?.file.as_str());
+            let trust = self
+                .unproven_dump
+                .judge(proof.encryption, &file, database)?;
+            database::check(database, trust, self.monitor)?;
         }
         if pieces.contains(&Piece::Files)
             && let Some((part, proof)) = proof(Part::Files)
@@ -405,18 +413,32 @@ impl Restoring<'_> {
         };
         self.monitor
             .begin(Phase::Load, Some(self.length(Part::Database)))?;
-        let reader = self.open(Part::Database)?;
-        let began = |transaction| {
+        let open = || {
+            let dump = self.open(Part::Database)?;
+            let trust = self
+                .unproven_dump
+                .judge(dump.encryption(), dump.path(), database)?;
+            Ok((dump, trust))
+        };
+        let end = |pending: Pending<'_>| {
             let mut journal = self.journal.borrow_mut();
-            journal.state = State::Loading(transaction);
-            journal.write(&self.site.backup_dir)
+            journal.state = State::Loading(pending.id().clone());
+            journal.write(&self.site.backup_dir)?;
+            pending.commit()
         };
         let (loaded, proven) = if proof.is_some() {
-            let loaded = load(database, reader, Purpose::Replace, began, self.monitor);
-            (loaded, None)
+            let load = || {
+                let (_, trust) = open()?;
+                let dump = || open().map(|(dump, _)| dump);
+                let (pending, dump) =
+                    database::load(database, trust, Purpose::Replace, dump, self.monitor)?;
+                dump.finish()?;
+                end(pending)
+            };
+            (load(), None)
         } else {
-            let prove = self.prover(Part::Database)?;
-            load_and_prove(database, reader, prove, began, self.monitor)
+            let verify = self.prover(Part::Database)?;
+            load_and_verify(database, open, verify, end, self.monitor)
         };
         let loaded = match loaded {
             Err(Error::Undecided(reason)) => self.decided(database, reason)?,
@@ -442,12 +464,12 @@ impl Restoring<'_> {
         let State::Loading(transaction) = &self.journal.borrow().state else {
             return Err(Error::Internal("a load without a transaction".into()));
         };
-        match database::fate(database, transaction, &self.monitor.without_cancel()) {
-            Ok(Fate::Committed) => Ok(Loaded {
+        match database::outcome(database, transaction, &self.monitor.without_cancel()) {
+            Ok(Outcome::Committed) => Ok(Loaded {
                 tables: Vec::new(),
                 warnings: vec![format!("{reason}: it was made final")],
             }),
-            Ok(Fate::Aborted) => Err(Error::Database(format!(
+            Ok(Outcome::Aborted) => Err(Error::Database(format!(
                 "{reason}: it was not, the database is as it was"
             ))),
             Err(error) => Err(Error::Undecided(format!(

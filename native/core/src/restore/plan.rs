@@ -2,6 +2,7 @@
 
 use super::config::Places;
 use crate::catalog::{Catalog, Entry, Part};
+use crate::database::UnprovenDump;
 use crate::durable::real;
 use crate::error::{Error, Result};
 use crate::site::Site;
@@ -84,6 +85,8 @@ pub struct Options {
     /// When the backup was made that is meant, in seconds since 1970 (Unix time). Names are used again: by
     /// now a newer one may have it, which nobody has agreed to.
     pub timestamp: Option<i64>,
+    /// What to do with a dump that somebody may have changed.
+    pub unproven_dump: UnprovenDump,
 }
 
 /// Tells what [`run`](super::run) would restore. Changes nothing but what an interrupted backup left.

@@ -5,7 +5,7 @@ use super::plan::targets;
 use super::{existing, place};
 use crate::archive::{Skipped, remove};
 use crate::catalog::BackupFolder;
-use crate::database::{self, Fate};
+use crate::database::{self, Outcome};
 use crate::error::{Error, Result};
 use crate::progress::Monitor;
 use crate::site::Site;
@@ -76,7 +76,7 @@ pub(crate) fn settle_in(
                         journal.backup
                     ))
                 })?;
-                database::fate(database, transaction, monitor)? == Fate::Committed
+                database::outcome(database, transaction, monitor)? == Outcome::Committed
             }
         };
         let skipped = if completed {

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use zbackup_core::database::{Loaded, Purpose, Trust, load};
+use zbackup_core::database::{Loaded, Pending, Purpose, Trust, load};
 use zbackup_core::error::{Error, Result};
 use zbackup_core::progress::Monitor;
 use zbackup_core::secret::Secret;
@@ -163,15 +163,17 @@ pub(crate) fn loads_of(
     trust: Trust,
     purpose: Purpose,
 ) -> Result<Loaded> {
-    load(
-        database,
-        dump.as_bytes(),
-        trust,
-        purpose,
-        |_| Ok(()),
-        || Ok(()),
-        &Monitor::silent(),
-    )
+    let monitor = Monitor::silent();
+    let (pending, _) = load(database, trust, purpose, || Ok(dump.as_bytes()), &monitor)?;
+    finish(pending, purpose)
+}
+
+/// Ends a transaction as its purpose wants it.
+pub(crate) fn finish(pending: Pending<'_>, purpose: Purpose) -> Result<Loaded> {
+    match purpose {
+        Purpose::Replace => pending.commit(),
+        Purpose::Drill => pending.roll_back(),
+    }
 }
 
 /// Somebody else who is connected.

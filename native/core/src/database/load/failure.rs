@@ -1,105 +1,168 @@
 //! Why a load failed, in words: the line of the dump, or the step, and what is in the way.
 
-use super::{BLOCKED, Doing, Load, UNDECIDED};
-use crate::database::session::identifier;
+use super::{BLOCKED, Load};
+use crate::database::connection::{Stopped, identifier, shown};
+use crate::database::dump_filter::Kind;
 use crate::error::Error;
+use tokio_postgres::error::{DbError, ErrorPosition, SqlState};
 
-/// What `psql` says of a line of its input.
-struct Message {
-    line: u64,
-    words: String,
+const UNDECIDED: &str = "the connection broke while the restored database was being made final: the \
+                         server decides whether it was";
+
+/// What was being done when something failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Doing {
+    /// "cannot …"
+    Step(&'static str),
+    /// Executing a statement of the dump.
+    Dump(Place),
+    Commit,
 }
 
-impl Message {
-    /// The last one: there `psql` stopped.
-    fn last(said: &str) -> Option<Self> {
-        const START: &str = "psql:<stdin>:";
-        let at = match said.rfind(&format!("\n{START}")) {
-            Some(at) => at + 1,
-            None => said.starts_with(START).then_some(0)?,
-        };
-        let (line, words) = said[at + START.len()..].split_once(": ")?;
-        Some(Self {
-            line: line.parse().ok()?,
-            words: words.trim().to_owned(),
-        })
+/// A statement of the dump.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    line: u64,
+    /// Its first line, as far as it is short.
+    start: String,
+    /// The table whose rows follow, and their first line.
+    rows: Option<(String, u64)>,
+}
+
+/// An error, and whether the site's search_path could have prevented it.
+pub(super) struct Failed {
+    pub(super) error: Error,
+    pub(super) relies_on_search_path: bool,
+    /// The server's message.
+    pub(super) words: String,
+}
+
+impl Place {
+    const MAX_START_LEN: usize = 100;
+
+    pub(super) fn new(line: u64, text: &[u8], kind: &Kind) -> Self {
+        let first = text.split(|&byte| byte == b'\n').next().unwrap_or_default();
+        let start = &first[..first.len().min(Self::MAX_START_LEN)];
+        Self {
+            line,
+            start: String::from_utf8_lossy(start).into_owned(),
+            rows: match kind {
+                Kind::Copy {
+                    table,
+                    first_row_line,
+                } => Some((table.clone(), *first_row_line)),
+                _ => None,
+            },
+        }
     }
+
+    /// Returns where in the dump the server found an error.
+    fn words(&self, error: &DbError) -> String {
+        let Some((table, first)) = &self.rows else {
+            let at = match error.position() {
+                Some(ErrorPosition::Original(at)) => format!(" (character {at} of the statement)"),
+                _ => String::new(),
+            };
+            return format!(
+                "line {} of the dump is refused by the server{at}: {}",
+                self.line, self.start
+            );
+        };
+        match error.where_().and_then(row) {
+            Some(row) => format!(
+                "line {} of the dump, row {row} of the table \"{table}\", is refused by the server",
+                first + row.saturating_sub(1)
+            ),
+            None => format!(
+                "the data of the table \"{table}\", from line {first} of the dump, are refused by the server"
+            ),
+        }
+    }
+}
+
+impl Doing {
+    /// Returns the line of the dump in words.
+    pub(super) fn place(&self) -> String {
+        match self {
+            Self::Dump(place) => format!("line {} of the dump", place.line),
+            _ => "the dump".into(),
+        }
+    }
+}
+
+/// Returns the number in `COPY t, line 7, column c: "x"`, in whatever language the server speaks.
+fn row(context: &str) -> Option<u64> {
+    let line = context
+        .lines()
+        .find_map(|line| line.strip_prefix("COPY "))?;
+    let rest = line.split(", ").nth(1)?;
+    let mut digits = rest.split(|c: char| !c.is_ascii_digit());
+    digits.find(|digits| !digits.is_empty())?.parse().ok()
+}
+
+/// True if a function of the site did not find what it names without a schema.
+fn relies_on_search_path(error: &DbError) -> bool {
+    let is_name = [
+        SqlState::UNDEFINED_TABLE,
+        SqlState::UNDEFINED_FUNCTION,
+        SqlState::UNDEFINED_OBJECT,
+        SqlState::UNDEFINED_COLUMN,
+    ]
+    .contains(error.code());
+    // The context names the function.
+    is_name && error.where_().is_some()
 }
 
 impl Load<'_> {
-    /// Why `psql` has ended.
-    pub(super) fn explain(&mut self) -> Error {
-        let ended = match self.session.end() {
-            Ok(ended) => ended,
-            Err(error) => return error,
+    /// Returns the error for a person.
+    pub(super) fn failed(&self, stopped: Stopped) -> Failed {
+        let mut relies = false;
+        let mut words = String::new();
+        let error = match (stopped, &self.doing) {
+            (Stopped::Refused(refused), doing) => {
+                if let Doing::Dump(_) = doing {
+                    relies = relies_on_search_path(&refused);
+                }
+                words = shown(&refused);
+                let reason = self.reason(&refused);
+                let said = format!("{reason}\nthe server said: {words}");
+                self.connection
+                    .failure(Stopped::Error(Error::Database(said)))
+            }
+            (stopped, Doing::Commit) => {
+                let error = self.connection.failure(stopped);
+                Error::Undecided(format!("{UNDECIDED} ({error})"))
+            }
+            (stopped, _) => self.connection.failure(stopped),
         };
-        let program = self.session.program();
-        if self.doing == Doing::Commit {
-            return Error::Undecided(format!("{UNDECIDED}\npsql said: {}", ended.said));
+        Failed {
+            error,
+            relies_on_search_path: relies,
+            words,
         }
-        let Some(message) = Message::last(&ended.said) else {
-            return program.failure(&ended);
-        };
-        if message.words.starts_with("FATAL:") || ended.status == "2" {
-            return program.failure(&ended);
-        }
-        let reason = match self.doing {
-            Doing::Dump(before) => self.place(message.line.saturating_sub(before), &message.words),
-            Doing::Step(step) if message.words.contains(BLOCKED) => {
-                let blockers = message.words.split(BLOCKED).nth(1).unwrap_or_default();
-                let blockers = blockers.lines().next().unwrap_or_default();
-                format!(
+    }
+
+    fn reason(&self, refused: &DbError) -> String {
+        let reason = match &self.doing {
+            Doing::Dump(place) => place.words(refused),
+            Doing::Step(step) => match refused.message().split_once(BLOCKED) {
+                Some((_, blockers)) => format!(
                     "cannot {step}, since the old tables are in use by {blockers}: stop the site, or end these \
                      sessions, and restore again"
-                )
-            }
-            Doing::Step(step) => format!("cannot {step}"),
-            Doing::Commit => String::new(),
+                ),
+                None => format!("cannot {step}"),
+            },
+            Doing::Commit => "cannot make the restored database final".into(),
         };
-        let denied = ["permission denied", "must be superuser"];
-        let reason = match (&self.maker, self.doing) {
-            (Some(maker), Doing::Dump(_))
-                if denied.iter().any(|word| message.words.contains(word)) =>
-            {
-                let maker = identifier(maker);
+        match (&self.role, &self.doing) {
+            (Some(role), Doing::Dump(_)) if *refused.code() == SqlState::INSUFFICIENT_PRIVILEGE => {
+                let role = identifier(role);
                 format!(
-                    "{reason}\n(it is loaded as {maker}, whom the site's tables belong to; for what only a \
-                     superuser may make, ALTER ROLE {maker} SUPERUSER for the time of the restore)"
+                    "{reason}\n(it is loaded as {role}, whom the site's tables belong to; for what only a \
+                     superuser may make, ALTER ROLE {role} SUPERUSER for the time of the restore)"
                 )
             }
             _ => reason,
-        };
-        program.error(&reason, &message.words)
-    }
-
-    /// Where in the dump an error is, from the line at which `psql` noticed it.
-    fn place(&self, line: u64, words: &str) -> String {
-        let Some(passed) = self.script.passed(line) else {
-            return format!("an error before line {line} of the dump");
-        };
-        let Some(table) = &passed.table else {
-            return format!(
-                "line {} of the dump is refused by the server: {}",
-                passed.line, passed.start
-            );
-        };
-        let row = words
-            .lines()
-            .find_map(|line| line.strip_prefix("CONTEXT:  COPY "))
-            .and_then(|context| context.split(", line ").nth(1))
-            .and_then(|rest| {
-                let end = rest.find(|c: char| !c.is_ascii_digit());
-                rest[..end.unwrap_or(rest.len())].parse::<u64>().ok()
-            });
-        match row {
-            Some(row) => format!(
-                "line {} of the dump, row {row} of the table \"{table}\", is refused by the server",
-                passed.data + row.saturating_sub(1)
-            ),
-            None => format!(
-                "the data of the table \"{table}\", from line {} of the dump, are refused by the server",
-                passed.data
-            ),
         }
     }
 }

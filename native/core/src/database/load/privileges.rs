@@ -1,52 +1,54 @@
-//! Who may do what with the new schema: as with the old one. A dump says nothing of it (it may be of
-//! another server, with other roles), and nobody should lose by a restore what was granted.
+//! The privileges on the new schema: as on the old one. A dump says nothing of them (it may be of another server, with
+//! other roles), and nobody should lose by a restore what was granted.
 
-use super::present::Present;
+use super::existing_schema::{ExistingSchema, OldSchema};
 use super::{Doing, Load};
-use crate::database::session::{Stopped, identifier, literal};
+use crate::database::connection::{Stopped, identifier, literal};
 
 impl Load<'_> {
     /// Gives all that has the name of something in the old schema the same privileges, and the schema
     /// the same owner and privileges.
     pub(super) fn give_privileges(
         &mut self,
-        present: &Present,
-        old: Option<&str>,
+        existing: &ExistingSchema,
+        old: Option<&OldSchema>,
     ) -> Result<(), Stopped> {
         self.doing = Doing::Step("give the privileges that roles had in the old schema again");
         if let Some(old) = old {
-            let statements: Option<Vec<String>> =
-                self.session.ask(&differences(old, self.schema))?;
-            for statement in statements.iter().flatten() {
-                self.session.run(statement)?;
-            }
+            self.connection
+                .block(&differences(&old.name, self.schema))?;
         }
-        if present.other_maker().is_some() {
-            self.session.run("RESET ROLE")?;
+        if existing.other_role().is_some() {
+            self.connection.run("SET ROLE NONE")?;
+        }
+        if old.is_some_and(|old| old.is_moved_out) {
+            return Ok(()); // the schema is the one that was there
         }
         let schema = identifier(self.schema);
-        if let Some(owner) = &present.owner_name {
+        if let Some(owner) = &existing.owner_name {
             // Not everybody may give away what is theirs.
-            let give = self.session.block(&format!(
+            self.connection.block(&format!(
                 "BEGIN ALTER SCHEMA {schema} OWNER TO {};
                  EXCEPTION WHEN insufficient_privilege THEN NULL; END",
                 identifier(owner)
-            ));
-            self.session.run(&give)?;
+            ))?;
         }
-        for grant in present.grants.iter().flatten() {
-            self.session.run(grant)?;
+        for grant in existing.grants.iter().flatten() {
+            let on = format!("SCHEMA {schema}");
+            self.connection.run(&grant.statement(&on))?;
         }
         Ok(())
     }
 }
 
-/// Asks for the statements after which the privileges in a new schema are those in the old one. Names are
-/// compared as text: types in the arguments of a function have the name of their schema in front.
+/// Returns a block of PL/pgSQL after which the privileges in a new schema are those in the old one. The statements are
+/// made and executed on the server. Names are compared as text: types in the arguments of a function have the name of
+/// their schema in front.
 fn differences(old: &str, new: &str) -> String {
     let [old, new] = [old, new].map(literal);
     format!(
-        "WITH schemas AS (SELECT oid AS home, nspname = {old} AS is_old FROM pg_namespace WHERE nspname IN ({old}, {new})),
+        "DECLARE change text; BEGIN FOR change IN
+        WITH schemas AS (SELECT oid AS home, nspname = {old} AS is_old FROM pg_namespace WHERE nspname IN ({old}, {new})),
             objects AS (
                 SELECT is_old, CASE relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS kind, quote_ident(relname) AS name,
                         '' AS part, relowner AS owner,
@@ -72,13 +74,14 @@ fn differences(old: &str, new: &str) -> String {
             both_have AS (SELECT kind, name, part FROM objects GROUP BY 1, 2, 3 HAVING count(*) = 2),
             was AS (SELECT kind, name, part, privilege_type, grantee, is_grantable FROM privileges WHERE is_old),
             has AS (SELECT kind, name, part, privilege_type, grantee, is_grantable FROM privileges WHERE NOT is_old),
-            change AS (
+            changes AS (
                 SELECT true AS is_grant, * FROM (TABLE was EXCEPT TABLE has) given
                 UNION ALL SELECT false, * FROM (TABLE has EXCEPT TABLE was) taken)
-         SELECT json_agg(format(CASE WHEN is_grant THEN 'GRANT %s%s ON %s %I.%s TO %s%s' ELSE 'REVOKE %s%s ON %s %I.%s FROM %s' END,
+         SELECT format(CASE WHEN is_grant THEN 'GRANT %s%s ON %s %I.%s TO %s%s' ELSE 'REVOKE %s%s ON %s %I.%s FROM %s' END,
                 privilege_type, part, kind, {new}, name,
                 CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END,
-                CASE WHEN is_grantable THEN ' WITH GRANT OPTION' END) ORDER BY is_grant)
-            FROM change JOIN both_have USING (kind, name, part)"
+                CASE WHEN is_grantable THEN ' WITH GRANT OPTION' END)
+            FROM changes JOIN both_have USING (kind, name, part) ORDER BY is_grant
+         LOOP EXECUTE change; END LOOP; END"
     )
 }

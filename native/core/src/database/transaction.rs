@@ -1,68 +1,61 @@
-//! What became of the transaction of a load that was interrupted: the server knows.
+//! The outcome of a transaction whose commit was not answered: the server knows.
 
-use super::load::Trust;
-use super::session::{Session, Stopped, fault};
+use super::connection::{Connection, Stopped, fault};
 use crate::error::{Error, Result};
 use crate::progress::Monitor;
 use crate::site::Database;
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
 
-/// How long the end of a transaction is waited for.
-const FATE_PATIENCE: Duration = Duration::from_secs(10);
+/// Maximum wait for a transaction that still runs.
+const RUNNING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A transaction, and the server that it is of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TransactionId {
     pub(super) id: u64,
-    /// Where the server tells.
+    /// The server's system identifier, where the role may ask for it.
     pub(super) server: Option<String>,
 }
 
-/// What became of a transaction.
+/// The outcome of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
-    /// What it did is there.
+pub enum Outcome {
+    /// Its changes are there.
     Committed,
-    /// It has changed nothing.
+    /// Nothing has changed.
     Aborted,
 }
 
-/// What tells servers apart, where we may ask.
-pub(super) fn server(session: &mut Session<'_>) -> Result<Option<String>, Stopped> {
+/// Returns the system identifier of the server, where the role may ask for it.
+pub(super) fn server(session: &mut Connection<'_>) -> Result<Option<String>, Stopped> {
     if session.ask("to_json(has_function_privilege('pg_control_system()', 'EXECUTE'))")? {
         return session.ask("SELECT to_json(system_identifier::text) FROM pg_control_system()");
     }
     Ok(None)
 }
 
-/// What became of a transaction that a load began.
+/// Returns the outcome of a transaction that a load began.
 ///
 /// # Errors
-/// `Unknowable` when the server does not know, and never will; `Database` when it cannot be asked, or when the
-/// transaction still runs: then somebody can tell later.
-pub fn fate(database: &Database, transaction: &TransactionId, monitor: &Monitor) -> Result<Fate> {
-    const FAILED: &str =
-        "it is not known whether the interrupted restore has replaced the database";
-    let mut session = Session::start(database, FAILED, Trust::Authenticated, monitor)?;
-    let answer = ask_fate(&mut session, transaction, monitor);
-    match answer {
-        Ok(fate) => Ok(fate),
-        Err(Stopped::Error(Error::Database(reason))) => {
-            Err(Error::Database(format!("{FAILED}: {reason}")))
-        }
-        Err(Stopped::Error(Error::Unknowable(reason))) => {
-            Err(Error::Unknowable(format!("{FAILED}: {reason}")))
-        }
-        Err(stopped) => Err(session.why(stopped)),
-    }
-}
-
-fn ask_fate(
-    session: &mut Session<'_>,
+/// `Unknowable` when the server does not know, and never will. `Database` when the server cannot be asked, or when the
+/// transaction still runs: then the outcome can be asked for again.
+pub fn outcome(
+    database: &Database,
     transaction: &TransactionId,
     monitor: &Monitor,
-) -> Result<Fate, Stopped> {
+) -> Result<Outcome> {
+    const FAILED: &str =
+        "it is not known whether the interrupted restore has replaced the database";
+    let mut session = Connection::open(database, FAILED, monitor)?;
+    ask_outcome(&mut session, transaction, monitor).map_err(|stopped| session.failure(stopped))
+}
+
+fn ask_outcome(
+    session: &mut Connection<'_>,
+    transaction: &TransactionId,
+    monitor: &Monitor,
+) -> Result<Outcome, Stopped> {
     const LOOK: &str =
         "look whether the site's data are those of the backup, and restore again if not";
     let id = transaction.id;
@@ -79,8 +72,8 @@ fn ask_fate(
                 ELSE txid_status({id}) END)"
         ))?;
         match status.as_deref() {
-            Some("committed") => return Ok(Fate::Committed),
-            Some("aborted") => return Ok(Fate::Aborted),
+            Some("committed") => return Ok(Outcome::Committed),
+            Some("aborted") => return Ok(Outcome::Aborted),
             Some("in progress") => {}
             Some(_) => {
                 return Err(unknowable(format!(
@@ -93,7 +86,7 @@ fn ask_fate(
                 )));
             }
         }
-        if began.elapsed() > FATE_PATIENCE {
+        if began.elapsed() > RUNNING_TIMEOUT {
             let pid: Option<i64> = session.ask(&format!(
                 "SELECT to_json(max(pid)) FROM pg_stat_activity
                  WHERE backend_xid::text::bigint = {id} % 4294967296"

@@ -1,10 +1,10 @@
-//! The programs of PostgreSQL, `pg_dump` and `psql`, as children.
+//! `pg_dump` as a child process.
 //!
-//! They are started by a shell that writes their exit status to a pipe of its own: inside Erlang,
-//! which ignores SIGCHLD, a child's status cannot be waited for (`waitpid` answers ECHILD). No status
-//! means failure. The password is in a file without a name, which only the two processes can reach
-//! and which is gone when they are, however they end.
+//! A shell starts it, and writes its exit status to a pipe of its own: inside Erlang, which ignores SIGCHLD, a child's
+//! status cannot be waited for (`waitpid` answers ECHILD). No status means failure. The password is in a memory file
+//! without a name, which only the two processes can reach and which is gone when they are, however they end.
 
+use super::pgpass;
 use crate::error::{Error, Result};
 use crate::priority;
 use crate::progress::Monitor;
@@ -19,19 +19,16 @@ use std::io::{self, PipeReader, PipeWriter, Read, Seek, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// Runs a command and writes its exit status to descriptor 4, which the command does not get. Descriptor
 /// 5 ends when we do, however that is: then the group of processes ends too, the command with what it
-/// started, and does not wait for a lock or a server while nobody waits for it. The command alone has
-/// the input (a shell gives an empty one to what runs in the background), so that it is seen to end.
+/// started, and does not wait for a lock or a server while nobody waits for it.
 const WRAPPER: &str = r#"
-exec 6<&0 </dev/null
-"$@" 4>&- 5<&- <&6 6<&- &
+"$@" 4>&- 5<&- &
 command=$!
-exec 6<&-
 (read -r _ <&5; kill -KILL 0) >/dev/null 2>&1 4>&- &
 watch=$!
 wait "$command"
@@ -46,22 +43,18 @@ const LIFE_FD: i32 = 5;
 const LONGEST_MESSAGE: usize = 16 << 10;
 /// How long to wait for last words once it has ended: something that it started may hold the pipe.
 const LAST_WORDS: Duration = Duration::from_secs(2);
-/// How long libpq waits for a server that does not answer, in seconds.
+/// Maximum wait of libpq for a server that does not answer, in seconds.
 const CONNECT_TIMEOUT: &str = "30";
-/// Settings of the session from its first statement on. What `ALTER ROLE … SET` and `ALTER DATABASE … SET` say, which
-/// anybody who owns the role or the database can, comes after them: no name is looked up where others make names.
-const OPTIONS: &str = "-c search_path=pg_catalog,pg_temp -c standard_conforming_strings=on -c client_min_messages=warning \
-                       -c default_transaction_read_only=off -c statement_timeout=0 -c lock_timeout=0";
-/// How often a silent program is left alone to see whether the job was cancelled, in nanoseconds.
-const PATIENCE: i64 = 100_000_000;
+/// Interval at which the wait for a silent program checks whether the job was cancelled, in nanoseconds.
+const CANCEL_POLL: i64 = 100_000_000;
 
 /// A program, and the database that it works on.
 pub(super) struct Program<'a> {
     pub(super) database: &'a Database,
     pub(super) command: PathBuf,
-    /// The setting that says where it is, which is its usual name too.
-    pub(super) name: &'static str,
     pub(super) arguments: Vec<String>,
+    /// Settings of its session, as `PGOPTIONS` has them.
+    pub(super) options: String,
     /// What it did not do when it fails.
     pub(super) failed: &'static str,
 }
@@ -83,8 +76,8 @@ pub(super) struct Ended {
 }
 
 impl Program<'_> {
-    /// Starts it; gives what it writes.
-    pub(super) fn start(&self, input: Option<PipeReader>) -> Result<(Running, PipeReader)> {
+    /// Starts it, and returns the pipe with its output.
+    pub(super) fn start(&self) -> Result<(Running, PipeReader)> {
         let database = self.database;
         let fail = |error| Error::io("cannot start", &self.command)(error);
         let (output, output_in) = io::pipe().map_err(fail)?;
@@ -104,7 +97,7 @@ impl Program<'_> {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", WRAPPER, "zbackup"]);
         command.arg(&self.command).args(&self.arguments);
-        for name in settings() {
+        for name in foreign_settings() {
             command.env_remove(name);
         }
         command
@@ -115,16 +108,16 @@ impl Program<'_> {
             .env("PGDATABASE", &database.dbname)
             .env("PGCONNECT_TIMEOUT", CONNECT_TIMEOUT)
             .env("PGAPPNAME", "zbackup")
-            .env("PGOPTIONS", OPTIONS);
-        if let Some(password) = &database.password {
+            .env("PGOPTIONS", &self.options);
+        if let Some(password) = pgpass::password(database)? {
             command.env("PGPASSFILE", format!("/dev/fd/{PASSWORD_FD}"));
             descriptors.push(FdMapping {
-                parent_fd: passfile(password)?.into(),
+                parent_fd: passfile(&password)?.into(),
                 child_fd: PASSWORD_FD,
             });
         }
         command
-            .stdin(input.map_or_else(Stdio::null, Stdio::from))
+            .stdin(Stdio::null())
             .stdout(output_in)
             .stderr(errors_in)
             .process_group(0)
@@ -148,7 +141,7 @@ impl Program<'_> {
     /// What a person needs to know of a program that did not succeed.
     pub(super) fn failure(&self, ended: &Ended) -> Error {
         let command = self.command.display();
-        let name = self.name;
+        let name = "pg_dump"; // the setting that says where it is, too
         let Database {
             host,
             port,
@@ -181,6 +174,11 @@ impl Program<'_> {
             format!("the database server {server} refuses the connection")
         } else if has("connection to server") || has("could not translate host name") {
             format!("the database at {server} cannot be reached: is PostgreSQL running there?")
+        } else if has("unsupported startup parameter") {
+            format!(
+                "{server} is a connection pooler that takes no settings: name the PostgreSQL server itself, or \
+                 let the pooler ignore them (pgbouncer: ignore_startup_parameters = options)"
+            )
         } else if has("no matching schemas") {
             let schema = &self.database.schema;
             format!("the database {dbname} has no schema {schema}")
@@ -229,7 +227,7 @@ impl Running {
 pub(super) fn is_ready(pipe: &impl AsFd, wanted: PollFlags) -> Result<bool> {
     let timeout = Timespec {
         tv_sec: 0,
-        tv_nsec: PATIENCE,
+        tv_nsec: CANCEL_POLL,
     };
     match poll(&mut [PollFd::new(pipe, wanted)], Some(&timeout)) {
         Ok(count) => Ok(count > 0),
@@ -254,27 +252,15 @@ impl Drop for Running {
 
 /// The settings of other connections in our own environment, which would mix with the site's. How to
 /// secure a connection (`PGSSL…`) is left to whoever set it.
-fn settings() -> impl Iterator<Item = std::ffi::OsString> {
+fn foreign_settings() -> impl Iterator<Item = std::ffi::OsString> {
     std::env::vars_os().map(|(name, _)| name).filter(|name| {
         let name = name.to_string_lossy();
         name.starts_with("PG") && !name.starts_with("PGSSL")
     })
 }
 
-/// The password as libpq reads it, in a file that has no name.
+/// Returns the password as libpq reads it, in a file that has no name.
 fn passfile(password: &Secret) -> Result<File> {
-    let temporary = std::env::temp_dir();
-    let fail = |error| Error::io("cannot write in", &temporary)(error);
-    if password
-        .expose()
-        .iter()
-        .any(|byte| b"\n\r\0".contains(byte))
-    {
-        return Err(Error::Usage(
-            "the password of the database holds a line break, which PostgreSQL's password files cannot"
-                .into(),
-        ));
-    }
     let mut line = zeroize::Zeroizing::new(b"*:*:*:*:".to_vec());
     // Reserved, so that no copy of it stays behind when it grows.
     line.reserve_exact(2 * password.expose().len() + 1);
@@ -285,13 +271,27 @@ fn passfile(password: &Secret) -> Result<File> {
         line.push(byte);
     }
     line.push(b'\n');
-    let mut file = tempfile::tempfile().map_err(fail)?;
-    // libpq does not read a password that others could.
-    file.set_permissions(PermissionsExt::from_mode(0o600))
-        .map_err(fail)?;
-    file.write_all(&line).map_err(fail)?;
-    file.rewind().map_err(fail)?;
-    Ok(file)
+    let fill = || {
+        let mut file = nameless_file()?;
+        // libpq does not read a password that others could.
+        file.set_permissions(PermissionsExt::from_mode(0o600))?;
+        file.write_all(&line)?;
+        file.rewind()?;
+        Ok(file)
+    };
+    fill().map_err(Error::io("cannot write", Path::new("a memory file")))
+}
+
+/// Memory, and so no directory is needed.
+#[cfg(target_os = "linux")]
+fn nameless_file() -> io::Result<File> {
+    let file = rustix::fs::memfd_create("zbackup", rustix::fs::MemfdFlags::CLOEXEC)?;
+    Ok(file.into())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn nameless_file() -> io::Result<File> {
+    tempfile::tempfile()
 }
 
 /// Reads to the end, and keeps the last of it.

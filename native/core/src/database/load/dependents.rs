@@ -1,20 +1,18 @@
-//! What is outside of a schema and needs what is in it. It would go when that is dropped, and no dump of
-//! the schema makes it again.
+//! Objects outside of a schema that depend on what is in it. They would go when it is dropped, and no dump of the
+//! schema makes them again.
 
 use super::{Load, few};
-use crate::database::session::{Stopped, fault, literal};
+use crate::database::connection::{Stopped, fault, literal};
 
 impl Load<'_> {
-    /// There may be none of it. What we give again ourselves is left out: default privileges, and
-    /// extensions in the schema, which move with what is theirs; but for those that are made `anew`.
-    pub(super) fn check_outsiders(&mut self, schema: &str, anew: &[&str]) -> Result<(), Stopped> {
+    /// Refuses what would be dropped with the schema. What we give again ourselves is left out: default privileges, and
+    /// extensions in the schema, which stay with what is theirs.
+    pub(super) fn check_dependents(&mut self, schema: &str) -> Result<(), Stopped> {
         let schema = literal(schema);
-        let anew: Vec<String> = anew.iter().map(|name| literal(name)).collect();
-        let anew = anew.join(", ");
         // `own` is the schema, what is in it, and what depends on that; `place` the schema that something
         // is in, or is a part of something in. What is in none (publications, casts, event triggers, …)
         // is outside, but for what is internal to something (the cast from a range to its multirange).
-        let outsiders: Option<Vec<String>> = self.session.ask(&format!(
+        let dependents: Option<Vec<String>> = self.connection.ask(&format!(
             "WITH home AS (SELECT oid FROM pg_namespace WHERE nspname = {schema}),
                 content AS (
                     SELECT 'pg_namespace'::regclass AS classid, oid AS objid FROM home
@@ -23,11 +21,8 @@ impl Load<'_> {
                           AND classid <> 'pg_extension'::regclass
                     UNION SELECT 'pg_class'::regclass, c.oid FROM pg_class c, home WHERE relnamespace = home.oid
                     UNION SELECT 'pg_type'::regclass, t.oid FROM pg_type t, home WHERE typnamespace = home.oid),
-                anew AS (SELECT classid, objid FROM pg_depend JOIN pg_extension e ON e.oid = refobjid
-                    WHERE deptype = 'e' AND extname = ANY (ARRAY[{anew}]::text[])),
                 own AS (
-                    SELECT * FROM content EXCEPT SELECT classid, objid FROM pg_depend WHERE deptype = 'e'
-                    UNION SELECT * FROM anew),
+                    SELECT * FROM content EXCEPT SELECT classid, objid FROM pg_depend WHERE deptype = 'e'),
                 needs AS (
                     SELECT d.classid, d.objid, CASE d.classid
                         WHEN 'pg_class'::regclass THEN (SELECT relnamespace FROM pg_class WHERE oid = d.objid)
@@ -50,7 +45,6 @@ impl Load<'_> {
                             (SELECT o.schema FROM pg_identify_object(d.classid, d.objid, 0) o))
                         END AS place
                     FROM pg_depend d JOIN own ON d.refclassid = own.classid AND d.refobjid = own.objid
-                    WHERE (d.classid, d.objid) NOT IN (SELECT classid, objid FROM anew)
                     GROUP BY d.classid, d.objid HAVING bool_and(d.deptype <> 'i'))
              SELECT json_agg(said ORDER BY said) FROM (
                 SELECT coalesce(pg_describe_object('pg_class'::regclass, ev_class, 0),
@@ -68,16 +62,16 @@ impl Load<'_> {
                     WHERE d.deptype = 'e' AND (extnamespace <> home.oid OR classid = 'pg_namespace'::regclass)
                 UNION SELECT 'subscription to ' || pg_describe_object('pg_class'::regclass, srrelid, 0)
                     FROM pg_subscription_rel JOIN pg_class c ON c.oid = srrelid, home WHERE relnamespace = home.oid
-             ) outsiders"
+             ) dependents"
         ))?;
-        let Some(outsiders) = outsiders else {
+        let Some(dependents) = dependents else {
             return Ok(());
         };
         Err(fault(format!(
             "what is outside the site's schema depends on it, and would be dropped with it: {}. Drop \
              that first (take the tables out of a publication or subscription), and make it again after the \
              restore",
-            few(&outsiders)
+            few(&dependents)
         )))
     }
 }
