@@ -236,9 +236,12 @@ fn a_database_without_an_encoding_comes_back_byte_by_byte() {
     database.sql(
         r"CREATE SCHEMA site; CREATE TABLE site.t (id int, v text);
         DO $$ BEGIN FOR b IN 1..255 LOOP EXECUTE format(
-            'INSERT INTO site.t VALUES (%s, E''<\x%s>'')', b, lpad(to_hex(b), 2, '0')); END LOOP; END $$",
+            'INSERT INTO site.t VALUES (%s, E''<\x%s>'')', b, lpad(to_hex(b), 2, '0')); END LOOP; END $$;
+        COMMENT ON TABLE site.t IS E'\xe9 it''s a \\'; ALTER TABLE site.t ALTER v SET DEFAULT E'\xe9\\''x';
+        DO $$ BEGIN EXECUTE format('CREATE FUNCTION site.f() RETURNS text LANGUAGE sql AS %L', E'SELECT ''\xe9'''); END $$",
     );
-    let all = "SELECT md5(string_agg(encode(convert_to(v, 'SQL_ASCII'), 'hex'), ',' ORDER BY id)) FROM site.t";
+    let all = "SELECT md5(obj_description('site.t'::regclass) || site.f()), md5(pg_get_expr(adbin, adrelid)) FROM pg_attrdef
+               WHERE adrelid = 'site.t'::regclass; SELECT md5(string_agg(encode(convert_to(v, 'SQL_ASCII'), 'hex'), ',' ORDER BY id)) FROM site.t";
     let before = database.sql(all);
     let site = site(&database.settings("site"));
     site.backup();

@@ -11,6 +11,7 @@ mod failure;
 mod feed;
 mod guard;
 mod privileges;
+mod raw_text;
 mod sequences;
 
 use super::connection::{Connection, Stopped, fault, identifier, literal};

@@ -1,14 +1,15 @@
 //! The statements and rows of a dump, one after another, to the server.
 
-use super::Load;
 use super::existing_schema::ExistingSchema;
 use super::failure::{Doing, Place};
 use super::guard::Guard;
+use super::{Load, raw_text};
 use crate::database::connection::{Connection, CopyRows, Stopped, fault, identifier};
 use crate::database::dump_filter::{Event, Kind};
 use crate::database::encoding::DumpReader;
 use crate::error::Error;
 use bytes::Bytes;
+use std::borrow::Cow;
 use std::io::Read;
 use std::path::Path;
 
@@ -99,14 +100,20 @@ impl Feed<'_, '_> {
     }
 
     fn execute(&mut self, text: &[u8], kind: Kind) -> Result<(), Stopped> {
-        let Ok(statement) = str::from_utf8(text) else {
+        let is_escaped = !self.is_strings_standard;
+        let statement = match str::from_utf8(text) {
+            Ok(statement) => Some(Cow::Borrowed(statement)),
+            Err(_) => raw_text::ascii(text, is_escaped).map(Cow::Owned),
+        };
+        let Some(statement) = statement else {
             return Err(fault(format!(
-                "{} is not loaded: it has bytes that are no UTF-8 outside of rows, in a dump without an encoding \
+                "{} is not loaded: it has a name with bytes that are no UTF-8, and the dump does not say what they are \
                  ({}): load it by hand",
                 self.doing.place(),
                 self.encoding
             )));
         };
+        let statement = &*statement;
         match kind {
             Kind::SearchPath => {
                 let path = match self.path {
