@@ -131,12 +131,17 @@ impl Feed<'_, '_> {
                 self.rows = Some(self.connection.copy_in(statement)?);
                 Ok(())
             }
-            Kind::MayRunCode | Kind::Other => {
+            Kind::MayRunCode => {
                 self.guard.before(statement)?;
-                self.connection.run(statement)?;
-                self.guard.after(statement, self.connection, self.schema)
+                self.run(statement)
             }
+            Kind::Other => self.run(statement),
         }
+    }
+
+    fn run(&mut self, statement: &str) -> Result<(), Stopped> {
+        self.connection.run(statement)?;
+        self.guard.after(statement, self.connection, self.schema)
     }
 
     fn set_strings(&mut self) -> Result<(), Stopped> {
