@@ -76,8 +76,8 @@ fn an_extension_of_somebody_else_stays_as_it_is() {
     make_site(&db, "public");
     db.sql(
         "CREATE TABLE t (a citext PRIMARY KEY, n int GENERATED ALWAYS AS IDENTITY); INSERT INTO t VALUES ('A');
-         CREATE DOMAIN word AS citext; CREATE TYPE pair AS (a citext, b word); CREATE TYPE span AS RANGE (subtype = int);
-         CREATE FUNCTION f(p pair, s span) RETURNS text LANGUAGE sql AS 'select $1.a::text';
+         CREATE DOMAIN word AS citext; CREATE TYPE pair AS (a citext, b word);
+         CREATE FUNCTION f(p pair) RETURNS text LANGUAGE sql AS 'select $1.a::text';
          CREATE AGGREGATE total(int) (SFUNC = int4pl, STYPE = int); CREATE PROCEDURE proc() LANGUAGE sql AS 'select 1';
          CREATE OPERATOR === (FUNCTION = texteq, LEFTARG = text, RIGHTARG = text);
          CREATE COLLATION mine FROM \"C\"; CREATE STATISTICS stat ON id, mood FROM rsc;
