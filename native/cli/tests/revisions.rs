@@ -70,6 +70,6 @@ fn what_cannot_be_pruned_says_why() {
     // The connection is as safe as it is asked to be: this server has no TLS.
     site.env.push(("PGSSLMODE".into(), "require".into()));
     site.run("prune-revisions")
-        .expect(1, &["does not support SSL"])
+        .expect(1, &["does not support TLS"])
         .without(&[&server.password]);
 }
