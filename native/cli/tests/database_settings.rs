@@ -15,7 +15,7 @@ fn site(database: &str) -> Site {
     site
 }
 
-/// What a site may have in its tables.
+/// Rows and comments that settings of a session can spoil.
 const CONTENT: &str = r"CREATE SCHEMA site; CREATE TABLE site.t (id int PRIMARY KEY, v text, d date, i interval, f float8, a text[]);
     INSERT INTO site.t VALUES (1, E'back\\slash \' quote', '2026-02-03', '-1 day +02:03:04', 0.1, ARRAY['NULL', NULL]);
     COMMENT ON TABLE site.t IS E'a \\ and a \'';";

@@ -5,24 +5,27 @@
 //! cancelled, also for a server that is silent: that is why the asynchronous client is driven here, and not by the
 //! crate `postgres`, whose calls cannot be left.
 
+mod connect;
+mod failure;
+
 use super::dump_filter::Refused;
-use super::pgpass;
-use super::tls::{self, Tls};
+use super::tls::Tls;
 use crate::error::{Error, Result};
 use crate::progress::Monitor;
 use crate::site::Database;
 use bytes::Bytes;
+use connect::connect;
+use failure::failure;
 use futures_util::SinkExt;
 use serde::de::DeserializeOwned;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
-use tokio_postgres::config::SslMode;
-use tokio_postgres::error::{DbError, SqlState};
-use tokio_postgres::{AsyncMessage, CancelToken, Client, Config, CopyInSink, Error as ClientError};
+use tokio_postgres::error::DbError;
+use tokio_postgres::{CancelToken, Client, CopyInSink, Error as ClientError};
 
 /// Settings that come with the connection: a timeout of the role could otherwise strike before the first statement.
 /// The servers since PostgreSQL 10 know all of them.
@@ -94,7 +97,7 @@ pub(crate) struct Connection<'a> {
     waiting: Waiting<'a>,
 }
 
-/// What the task that reads from the server leaves for us.
+/// State that the task which reads from the server shares with the connection.
 #[derive(Default)]
 struct Shared {
     notices: Vec<String>,
@@ -367,168 +370,6 @@ impl Waiting<'_> {
 }
 
 type Connected = (Client, Arc<Mutex<Shared>>);
-
-/// Connects, in the ways that the TLS mode allows, as libpq does.
-fn connect(
-    waiting: &mut Waiting<'_>,
-    database: &Database,
-    tls: &Tls,
-) -> Result<Connected, Stopped> {
-    let config = config(database)?;
-    let is_socket = database.host.starts_with('/');
-    let modes: &[SslMode] = if is_socket {
-        &[SslMode::Disable]
-    } else {
-        tls.modes()
-    };
-    let mut options = STARTUP_OPTIONS.to_owned();
-    let mut modes = modes.iter();
-    let mut mode = modes.next();
-    loop {
-        let mut config = config.clone();
-        config.ssl_mode(mode.copied().unwrap_or(SslMode::Disable));
-        if !options.is_empty() {
-            config.options(&options);
-        }
-        let error = match attempt(waiting, &config, tls)? {
-            Ok(connected) => {
-                lock(&connected.1).options = options;
-                return Ok(connected);
-            }
-            Err(error) => error,
-        };
-        let code = error.code();
-        let refused = error.as_db_error().map_or("", DbError::message);
-        if code == Some(&SqlState::IDLE_SESSION_TIMEOUT) && !options.ends_with(IDLE_OPTION) {
-            options += IDLE_OPTION;
-        } else if refused.contains("unsupported startup parameter") && !options.is_empty() {
-            options.clear(); // a pooler, which has sessions of its own
-        } else if (code == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION)
-            || tls::is_tls_error(&error))
-            && let Some(next) = modes.next()
-        {
-            mode = Some(next);
-        } else {
-            return Err(match error.as_db_error() {
-                Some(refused) => Stopped::Refused(Box::new(refused.clone())),
-                None => Stopped::Broken(whole(&error)),
-            });
-        }
-    }
-}
-
-/// Connects once, and runs a first statement: a timeout of the role may strike before that.
-fn attempt(
-    waiting: &mut Waiting<'_>,
-    config: &Config,
-    tls: &Tls,
-) -> Result<Result<Connected, ClientError>, Stopped> {
-    let connecting = async { timeout(CONNECT_TIMEOUT, config.connect(tls.connector())).await };
-    let (client, mut connection) = match waiting.wait(connecting)? {
-        Ok(Ok(connected)) => connected,
-        Ok(Err(error)) => return Ok(Err(error)),
-        Err(_) => {
-            let seconds = CONNECT_TIMEOUT.as_secs();
-            return Err(Stopped::Broken(format!("no answer within {seconds} s")));
-        }
-    };
-    let shared = Arc::new(Mutex::new(Shared::default()));
-    let listener = shared.clone();
-    waiting.runtime()?.spawn(async move {
-        loop {
-            let message = poll_fn(|context| {
-                let polled = connection.poll_message(context);
-                lock(&listener).note_parameters(|name| connection.parameter(name));
-                polled
-            });
-            match message.await {
-                Some(Ok(AsyncMessage::Notice(notice))) => lock(&listener).note(&notice),
-                Some(Ok(_)) => {}
-                Some(Err(error)) => {
-                    let said = error.as_db_error().map(shown);
-                    lock(&listener).ended = Some(said.unwrap_or_else(|| whole(&error)));
-                    break;
-                }
-                None => break,
-            }
-        }
-    });
-    let first = client.batch_execute("SET search_path = pg_catalog, pg_temp");
-    Ok(waiting.wait(first)?.map(|()| (client, shared)))
-}
-
-fn config(database: &Database) -> Result<Config> {
-    let mut config = Config::new();
-    for host in database.host.split(',') {
-        config.host(host);
-    }
-    config
-        .port(database.port)
-        .user(&database.user)
-        .dbname(&database.dbname)
-        .application_name("zbackup")
-        .connect_timeout(CONNECT_TIMEOUT);
-    if let Some(password) = pgpass::password(database)? {
-        config.password(password.expose());
-    }
-    Ok(config)
-}
-
-/// Returns the error for a person: what was not done, why, and the server's own words.
-fn failure(database: &Database, failed: &str, stopped: Stopped) -> Error {
-    let Database {
-        host,
-        port,
-        user,
-        dbname,
-        ..
-    } = database;
-    let server = format!("{host}:{port}");
-    let (advice, said) = match stopped {
-        Stopped::Error(Error::Database(reason)) => {
-            return Error::Database(format!("{failed}: {reason}"));
-        }
-        Stopped::Error(Error::Usage(reason)) => return Error::Usage(format!("{failed}: {reason}")),
-        Stopped::Error(Error::Unknowable(reason)) => {
-            return Error::Unknowable(format!("{failed}: {reason}"));
-        }
-        Stopped::Error(error) => return error,
-        Stopped::Refused(refused) => {
-            let advice = if *refused.code() == SqlState::INVALID_PASSWORD
-                || *refused.code() == SqlState::INVALID_AUTHORIZATION_SPECIFICATION
-            {
-                format!("{server} refuses the user or the password of the database: check both")
-            } else if *refused.code() == SqlState::INVALID_CATALOG_NAME {
-                format!(
-                    "there is no database {dbname} on {server}: make it (createdb --owner {user} {dbname})"
-                )
-            } else if is_fatal(&refused) {
-                format!("the database server {server} refuses the connection")
-            } else {
-                format!("the database server {server} refuses a statement")
-            };
-            (advice, shown(&refused))
-        }
-        Stopped::Broken(said) => {
-            let advice = if said.contains("password missing") {
-                format!("{server} refuses the user or the password of the database: check both")
-            } else if said.contains("unsupported authentication method") {
-                format!(
-                    "{server} asks for a way to log in that zbackup does not have (GSSAPI, SSPI, Kerberos): \
-                     give the role a password (scram-sha-256) or a client certificate"
-                )
-            } else if said.contains("error connecting to server") || said.starts_with("no answer") {
-                format!("the database at {server} cannot be reached: is PostgreSQL running there?")
-            } else if said.contains("TLS") {
-                format!("the database at {server} cannot be reached by TLS")
-            } else {
-                format!("the connection to the database server {server} broke")
-            };
-            (advice, said)
-        }
-    };
-    Error::Database(format!("{failed}: {advice}\nthe server said: {said}"))
-}
 
 fn is_fatal(error: &DbError) -> bool {
     matches!(error.severity(), "FATAL" | "PANIC")

@@ -35,7 +35,7 @@ impl From<&str> for Unfit {
     }
 }
 
-/// What is loaded: nothing where a statement is left out.
+/// The kind of a statement that is loaded, `None` where the statement is left out.
 type Judged<T = Option<Kind>> = Result<T, Unfit>;
 
 /// Refuses a statement in which something is not as it has to be.

@@ -4,7 +4,7 @@ use super::{AllowList, Judged, KINDS, Unfit, need};
 use crate::database::dump_filter::Kind;
 use crate::database::dump_filter::statement::Cursor;
 
-/// What is altered of a relation. Longer phrases before those they begin with.
+/// Actions of `ALTER` on a relation. Longer phrases before those they begin with.
 const ACTIONS: [&str; 22] = [
     "add constraint",
     "alter column",
