@@ -120,6 +120,12 @@ impl Shared {
         }
     }
 
+    fn major_version(&self) -> u32 {
+        let digits = self.server_version.split(|c: char| !c.is_ascii_digit());
+        let major = digits.into_iter().next();
+        major.and_then(|major| major.parse().ok()).unwrap_or(0)
+    }
+
     fn note(&mut self, notice: &DbError) {
         if self.notices.len() < MAX_NOTICES {
             self.notices.push(shown(notice));
@@ -193,9 +199,7 @@ impl<'a> Connection<'a> {
 
     /// Major version of the server.
     pub(super) fn server_version(&self) -> u32 {
-        let version = &self.shared().server_version;
-        let digits = version.split(|c: char| !c.is_ascii_digit()).next();
-        digits.and_then(|digits| digits.parse().ok()).unwrap_or(0)
+        self.shared().major_version()
     }
 
     /// Returns the settings that another session on this server is to begin with, as `PGOPTIONS` has them.

@@ -42,13 +42,16 @@ pub(super) fn connect(
                 lock(&connected.1).options = options;
                 return Ok(connected);
             }
-            Err(error) => error,
+            Err(Some(error)) => error,
+            Err(None) if !options.ends_with(IDLE_OPTION) => {
+                options += IDLE_OPTION;
+                continue;
+            }
+            Err(None) => return Err(Stopped::Broken("idle-session timeout".into())),
         };
         let code = error.code();
         let refused = error.as_db_error().map_or("", DbError::message);
-        if code == Some(&SqlState::IDLE_SESSION_TIMEOUT) && !options.ends_with(IDLE_OPTION) {
-            options += IDLE_OPTION;
-        } else if refused.contains("unsupported startup parameter") && !options.is_empty() {
+        if refused.contains("unsupported startup parameter") && !options.is_empty() {
             options.clear(); // a pooler, which has sessions of its own
         } else if (code == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION)
             || tls::is_tls_error(&error))
@@ -64,22 +67,24 @@ pub(super) fn connect(
     }
 }
 
-/// Connects once, and runs a first statement: a timeout of the role may strike before that.
+/// Connects once, and runs a first statement. The error is `None` where an idle timeout of the role struck before that.
 fn attempt(
     waiting: &mut Waiting<'_>,
     config: &Config,
     tls: &Tls,
-) -> Result<Result<Connected, ClientError>, Stopped> {
+) -> Result<Result<Connected, Option<ClientError>>, Stopped> {
     let connecting = async { timeout(CONNECT_TIMEOUT, config.connect(tls.connector())).await };
     let (client, mut connection) = match waiting.wait(connecting)? {
         Ok(Ok(connected)) => connected,
-        Ok(Err(error)) => return Ok(Err(error)),
+        Ok(Err(error)) => return Ok(Err(Some(error))),
         Err(_) => {
             let seconds = CONNECT_TIMEOUT.as_secs();
             return Err(Stopped::Broken(format!("no answer within {seconds} s")));
         }
     };
     let shared = Arc::new(Mutex::new(Shared::default()));
+    lock(&shared).note_parameters(|name| connection.parameter(name));
+    let is_since_14 = lock(&shared).major_version() >= 14;
     let listener = shared.clone();
     waiting.runtime()?.spawn(async move {
         loop {
@@ -100,8 +105,23 @@ fn attempt(
             }
         }
     });
-    let first = client.batch_execute("SET search_path = pg_catalog, pg_temp");
-    Ok(waiting.wait(first)?.map(|()| (client, shared)))
+    // From here on no timeout of the role strikes.
+    let first = match is_since_14 {
+        true => "SET search_path = pg_catalog, pg_temp; SET idle_session_timeout = 0",
+        false => "SET search_path = pg_catalog, pg_temp",
+    };
+    match waiting.wait(client.batch_execute(first))? {
+        Ok(()) => Ok(Ok((client, shared))),
+        Err(_) if is_idle_timeout(&shared) => Ok(Err(None)),
+        Err(error) => Ok(Err(Some(error))),
+    }
+}
+
+/// True if the server ended a connection that did nothing for a moment, before the first statement of ours.
+fn is_idle_timeout(shared: &Mutex<Shared>) -> bool {
+    let code = SqlState::IDLE_SESSION_TIMEOUT;
+    let ended = lock(shared).ended.clone();
+    ended.is_some_and(|ended| ended.contains(code.code()))
 }
 
 fn config(database: &Database) -> Result<Config> {
